@@ -1,0 +1,8 @@
+//! What each fuzz target checks, in functions that compile without a fuzzer.
+//!
+//! A test of the crate concerned includes the same file and replays the committed corpus, so a find
+//! becomes a test by being added to `corpus/<target>`. With `cargo-fuzz` and a nightly compiler,
+//! `cargo +nightly fuzz run <target>` looks for more; inputs that are worth keeping are few and small,
+//! and the test says how many there may be.
+
+pub mod decode_packet;
