@@ -1,0 +1,306 @@
+//! Messages of QoS 1 and 2 that were sent and are not finished.
+
+use alloc::collections::VecDeque;
+use core::num::NonZeroU16;
+
+use midge_codec::{AckKind, QoS};
+
+/// The window of one session: what was sent with a packet identifier and waits for the peer.
+///
+/// Survives the connection. Costs nothing while empty. Order is kept: what is sent again after a
+/// reconnect goes out as it went out first (`[MQTT5-4.6.0-1]`, `[MQTT311-4.6.0-1]`).
+#[derive(Debug)]
+pub struct Outgoing<M> {
+    /// In the order of sending. Finished slots stay as gaps until they reach the front, so that
+    /// identifiers run without holes and an acknowledgement finds its slot by subtraction.
+    slots: VecDeque<Slot<M>>,
+    last_id: u16,
+    unfinished: usize,
+    /// `slots[..sent]` have been sent on the present connection.
+    sent: usize,
+    /// How many of those are unfinished.
+    sent_unfinished: usize,
+}
+
+#[derive(Debug)]
+struct Slot<M> {
+    id: NonZeroU16,
+    step: Step,
+    message: Option<M>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    AwaitsPubAck,
+    AwaitsPubRec,
+    AwaitsPubComp,
+    Finished,
+}
+
+/// What an acknowledgement meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Acked<M> {
+    /// The delivery is over, and the window has room again. The message, unless PUBREC freed it before.
+    Finished(Option<M>),
+    /// PUBREC: PUBREL is due `[MQTT5-4.3.3-4]`. The message, the first time.
+    Release(Option<M>),
+    /// No delivery has this identifier.
+    Unknown,
+    /// The delivery with this identifier awaits another packet.
+    Mismatch,
+}
+
+/// What is to be sent again.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resend<'a, M> {
+    /// The PUBLISH, with DUP (`[MQTT5-3.3.1-1]`).
+    Publish(NonZeroU16, QoS, &'a M),
+    /// The PUBREL.
+    PubRel(NonZeroU16),
+}
+
+impl<M> Default for Outgoing<M> {
+    fn default() -> Self {
+        Self {
+            slots: VecDeque::new(),
+            last_id: 0,
+            unfinished: 0,
+            sent: 0,
+            sent_unfinished: 0,
+        }
+    }
+}
+
+impl<M> Outgoing<M> {
+    /// How many deliveries are unfinished.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Whether all are finished.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// Whether the peer's receive maximum lets another PUBLISH go (`[MQTT5-4.9.0-2]`), everything due
+    /// again has been sent, and an identifier is free.
+    #[must_use]
+    pub fn has_room(&self, receive_maximum: u16) -> bool {
+        self.unfinished < usize::from(receive_maximum) && self.sent == self.slots.len()
+    }
+
+    /// Takes a message into the window and gives it a packet identifier that is not in use
+    /// (`[MQTT5-2.2.1-4]`). The caller sends it at once, with QoS 1 or 2.
+    ///
+    /// `None`, with the message back, when all 65,535 identifiers are in use.
+    pub fn push(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
+        let Some(id) = self.free_id() else {
+            return Err(message);
+        };
+        let step = match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => Step::AwaitsPubAck,
+            QoS::ExactlyOnce => Step::AwaitsPubRec,
+        };
+        debug_assert_eq!(
+            self.sent,
+            self.slots.len(),
+            "resending comes before sending"
+        );
+        self.last_id = id.get();
+        self.slots.push_back(Slot {
+            id,
+            step,
+            message: Some(message),
+        });
+        self.unfinished += 1;
+        self.sent = self.slots.len();
+        self.sent_unfinished += 1;
+        Ok(id)
+    }
+
+    /// Takes an acknowledgement. `refused`: its reason code is a failure, after which a PUBREC ends
+    /// the delivery `[MQTT5-4.4.0-2]`.
+    pub fn acknowledge(&mut self, kind: AckKind, id: NonZeroU16, refused: bool) -> Acked<M> {
+        let Some(index) = self.position(id) else {
+            return Acked::Unknown;
+        };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Acked::Unknown;
+        };
+        match (kind, slot.step) {
+            (_, Step::Finished) => Acked::Unknown,
+            (AckKind::PubAck, Step::AwaitsPubAck) | (AckKind::PubComp, Step::AwaitsPubComp) => {
+                self.finish(index)
+            }
+            (AckKind::PubRec, Step::AwaitsPubRec) if refused => self.finish(index),
+            (AckKind::PubRec, Step::AwaitsPubRec) => {
+                slot.step = Step::AwaitsPubComp;
+                Acked::Release(slot.message.take())
+            }
+            (AckKind::PubRec, Step::AwaitsPubComp) if !refused => Acked::Release(None),
+            _ => Acked::Mismatch,
+        }
+    }
+
+    fn finish(&mut self, index: usize) -> Acked<M> {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Acked::Unknown;
+        };
+        slot.step = Step::Finished;
+        let message = slot.message.take();
+        self.unfinished -= 1;
+        if index < self.sent {
+            self.sent_unfinished -= 1;
+        }
+        while self
+            .slots
+            .front()
+            .is_some_and(|slot| slot.step == Step::Finished)
+        {
+            self.slots.pop_front();
+            self.sent = self.sent.saturating_sub(1);
+        }
+        if self.slots.is_empty() {
+            // A burst must not leave its buffer with a session that idles.
+            if self.slots.capacity() > IDLE_CAPACITY {
+                self.slots = VecDeque::new();
+            }
+        } else if self.slots.len() > 2 * self.unfinished + GAPS_MAX {
+            self.compact();
+        }
+        Acked::Finished(message)
+    }
+
+    /// Drops the gaps behind a delivery that stays unfinished.
+    fn compact(&mut self) {
+        let mut index = 0;
+        let sent = self.sent;
+        let mut kept_sent = 0;
+        self.slots.retain(|slot| {
+            let keep = slot.step != Step::Finished;
+            if keep && index < sent {
+                kept_sent += 1;
+            }
+            index += 1;
+            keep
+        });
+        self.sent = kept_sent;
+    }
+
+    /// The connection is gone: everything unfinished is due again on the next one.
+    pub const fn disconnected(&mut self) {
+        self.sent = 0;
+        self.sent_unfinished = 0;
+    }
+
+    /// What is to be sent again next on a new connection, in the original order
+    /// (`[MQTT5-4.4.0-1]`, `[MQTT311-4.4.0-1]`). `None`: nothing, or the receive maximum of the new
+    /// connection is used up for now.
+    pub fn next_resend(&mut self, receive_maximum: u16) -> Option<Resend<'_, M>> {
+        while self.slots.get(self.sent)?.step == Step::Finished {
+            self.sent += 1;
+        }
+        let slot = self.slots.get(self.sent)?;
+        let is_publish = slot.step != Step::AwaitsPubComp;
+        if is_publish && self.sent_unfinished >= usize::from(receive_maximum) {
+            return None;
+        }
+        self.sent += 1;
+        self.sent_unfinished += 1;
+        let slot = self.slots.get(self.sent - 1)?;
+        Some(match (&slot.message, slot.step) {
+            (Some(message), Step::AwaitsPubAck) => {
+                Resend::Publish(slot.id, QoS::AtLeastOnce, message)
+            }
+            (Some(message), Step::AwaitsPubRec) => {
+                Resend::Publish(slot.id, QoS::ExactlyOnce, message)
+            }
+            _ => Resend::PubRel(slot.id),
+        })
+    }
+
+    /// The unfinished deliveries in order: identifier and message, which PUBREC frees.
+    pub fn iter(&self) -> impl Iterator<Item = (NonZeroU16, Option<&M>)> {
+        self.slots
+            .iter()
+            .filter(|slot| slot.step != Step::Finished)
+            .map(|slot| (slot.id, slot.message.as_ref()))
+    }
+
+    /// Takes out the unfinished QoS 1 messages that `choose` wants, e.g. to give them to another member
+    /// of a shared subscription. Only between connections.
+    pub fn take_unacknowledged(&mut self, mut choose: impl FnMut(&M) -> bool) -> VecDeque<M> {
+        let mut taken = VecDeque::new();
+        for slot in &mut self.slots {
+            if slot.step == Step::AwaitsPubAck
+                && slot.message.as_ref().is_some_and(&mut choose)
+                && let Some(message) = slot.message.take()
+            {
+                slot.step = Step::Finished;
+                self.unfinished -= 1;
+                taken.push_back(message);
+            }
+        }
+        if !taken.is_empty() {
+            self.compact();
+        }
+        taken
+    }
+
+    fn position(&self, id: NonZeroU16) -> Option<usize> {
+        let front = self.slots.front()?.id.get();
+        // Identifiers run from the front's without zero, so a wrapped one is one step nearer.
+        let distance = id.get().wrapping_sub(front);
+        let guess = usize::from(if id.get() < front {
+            distance.wrapping_sub(1)
+        } else {
+            distance
+        });
+        if self.slots.get(guess).is_some_and(|slot| slot.id == id) {
+            return Some(guess);
+        }
+        // Only when gaps were dropped, or the identifier is not in use.
+        if self.runs_without_holes() {
+            return None;
+        }
+        self.slots.iter().position(|slot| slot.id == id)
+    }
+
+    /// Whether the identifiers of `slots` are consecutive.
+    fn runs_without_holes(&self) -> bool {
+        let (Some(front), Some(back)) = (self.slots.front(), self.slots.back()) else {
+            return true;
+        };
+        let distance = back.id.get().wrapping_sub(front.id.get());
+        let distance = if back.id < front.id {
+            distance.wrapping_sub(1)
+        } else {
+            distance
+        };
+        usize::from(distance) + 1 == self.slots.len()
+    }
+
+    fn free_id(&self) -> Option<NonZeroU16> {
+        let mut candidate = self.last_id;
+        // At most one more try than there are slots finds one that is free.
+        for _ in 0..=self.slots.len().min(usize::from(u16::MAX)) {
+            candidate = candidate.checked_add(1).unwrap_or(1);
+            if let Some(id) = NonZeroU16::new(candidate)
+                && self.position(id).is_none()
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+}
+
+/// A window that empties gives its buffer back above this many slots.
+const IDLE_CAPACITY: usize = 4;
+/// Gaps that are worth keeping for the quick way to a slot.
+const GAPS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;
