@@ -1,0 +1,147 @@
+//! One client's connection, as a shard keeps it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use midge_codec::{QoS, Version};
+use midge_proto::{Connection, InboundAliases, KeepAlive, OutboundAliases};
+
+use crate::Time;
+use crate::outbox::{BufferPool, Outbox};
+use crate::retained::Walk;
+use crate::settings::ListenerSettings;
+use crate::slab::SlabKey;
+
+/// The address of a connection at its shard. One that outlived its connection reaches nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId(pub(crate) SlabKey);
+
+/// Where a connection came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The listener's place in [`crate::Settings::listeners`].
+    pub listener: Arc<ListenerSettings>,
+    /// The peer's address; `None` on a unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            // Mosquitto writes IPv6 addresses without brackets too.
+            Some(address) => write!(f, "{}:{}", address.ip(), address.port()),
+            None => f.write_str("unix-socket"),
+        }
+    }
+}
+
+/// A connection. Small, since most are idle: what only some need is boxed.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// What the worker calls this connection.
+    pub(crate) token: usize,
+    pub(crate) origin: Origin,
+    pub(crate) protocol: Connection,
+    pub(crate) session: Option<SlabKey>,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) outbox: Outbox,
+    /// The worker knows that bytes wait.
+    pub(crate) dirty: bool,
+    /// QoS 0 messages are being dropped; the log has said so.
+    pub(crate) dropping: bool,
+    /// Messages of QoS 1 and 2 that may be unacknowledged towards the client.
+    pub(crate) receive_maximum: u16,
+    /// Largest packet that the client takes; 0 for no limit.
+    pub(crate) packet_size_max: u32,
+    pub(crate) aliases_in: Option<Box<InboundAliases>>,
+    pub(crate) aliases_out: Option<Box<OutboundAliases>>,
+    pub(crate) pending: Option<Box<PendingConnect>>,
+    /// Retained messages that are still to be sent.
+    pub(crate) walks: VecDeque<RetainedWalk>,
+    /// The shard's list of walking connections has this one.
+    pub(crate) walking: bool,
+    /// A bridge of the Mosquitto family.
+    pub(crate) bridge: bool,
+}
+
+/// A CONNECT that waits for the directory.
+#[derive(Debug)]
+pub(crate) struct PendingConnect {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) version: Version,
+    /// The broker chose the id.
+    pub(crate) assigned: bool,
+    pub(crate) granted: bool,
+}
+
+/// The way of a new subscription through the retained messages.
+#[derive(Debug)]
+pub(crate) struct RetainedWalk {
+    pub(crate) walk: Walk,
+    /// The most that the subscription takes.
+    pub(crate) qos: QoS,
+    pub(crate) subscription_id: u32,
+}
+
+impl Conn {
+    pub(crate) fn new(token: usize, origin: Origin, now: Time) -> Self {
+        Self {
+            token,
+            origin,
+            protocol: Connection::server(),
+            session: None,
+            keep_alive: KeepAlive::new(0, now),
+            outbox: Outbox::default(),
+            dirty: false,
+            dropping: false,
+            receive_maximum: u16::MAX,
+            packet_size_max: 0,
+            aliases_in: None,
+            aliases_out: None,
+            pending: None,
+            walks: VecDeque::new(),
+            walking: false,
+            bridge: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> Version {
+        self.protocol.version()
+    }
+
+    /// Where to write a packet; notes that the worker has to take it.
+    #[inline]
+    pub(crate) fn buffer<'a>(
+        &'a mut self,
+        pool: &mut BufferPool,
+        dirty: &mut Vec<usize>,
+    ) -> &'a mut Vec<u8> {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(self.token);
+        }
+        self.outbox.buffer(pool)
+    }
+
+    /// Whether a QoS 1 or 2 message may be written now. It stays in its queue otherwise, where it costs
+    /// less than in the outbox.
+    #[inline]
+    pub(crate) fn outbox_has_room(&self) -> bool {
+        self.outbox.len() < OUTBOX_PAUSE
+    }
+
+    /// The part of `topic` that this client knows.
+    #[inline]
+    pub(crate) fn visible<'a>(&self, topic: &'a str) -> &'a str {
+        match &self.origin.listener.mount_point {
+            None => topic,
+            Some(mount_point) => topic.strip_prefix(&**mount_point).unwrap_or(topic),
+        }
+    }
+}
+
+/// Unsent bytes above which queued messages wait for the socket.
+const OUTBOX_PAUSE: usize = 128 * 1024;

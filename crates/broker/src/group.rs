@@ -1,0 +1,290 @@
+//! Shared groups at their home, and mail between shards.
+//!
+//! A message of a shared group goes to a member that is connected and has room, chosen where it is
+//! published. When there is none, the group's home queues it; a member that gets room pulls. What a
+//! lost member had not acknowledged comes back here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use midge_codec::QoS;
+
+use crate::deliver::Delivery;
+use crate::effects::Mail;
+use crate::message::Message;
+use crate::route::{GroupId, GroupMatch, Target};
+use crate::shard::{Shard, Step};
+use crate::slab::SlabKey;
+
+/// What the home of a group holds for it.
+#[derive(Debug, Default)]
+pub(crate) struct GroupQueue {
+    messages: VecDeque<Arc<Message>>,
+    bytes: usize,
+}
+
+/// Messages that a member gets for one pull.
+const GRANT_MAX: usize = 16;
+/// Messages that are handed out at once when a group's queue grows.
+const DRAIN_MAX: usize = 64;
+
+impl Shard {
+    /// Sends a message to a member of a group, or to the group's home.
+    pub(crate) fn route_to_group(
+        &mut self,
+        step: &mut Step<'_>,
+        delivery: &mut Delivery<'_>,
+        found: &GroupMatch,
+    ) {
+        let (group, home) = (found.group, found.home);
+        let at_most_once =
+            delivery.view.qos == QoS::AtMostOnce && !self.settings.upgrade_outgoing_qos;
+        // Order does not bind QoS 0 to what is queued.
+        let ready = || {
+            step.tables
+                .routing()
+                .group(group)
+                .and_then(|group| group.next_ready())
+        };
+        let member = if at_most_once {
+            found.member.or_else(ready)
+        } else {
+            found.member
+        };
+        match member {
+            Some(target) if self.local(target.session).is_some() => {
+                self.deliver_shared(step, delivery, &target, group, home);
+            }
+            Some(target) => {
+                let message = delivery.keep();
+                let mail = Mail::DeliverShared {
+                    group,
+                    home,
+                    message,
+                    target,
+                };
+                self.post(step, target.session.shard, mail);
+            }
+            None if at_most_once && !self.settings.queue_qos0_messages => {
+                self.stats.publish_dropped += 1;
+            }
+            None => {
+                let message = delivery.keep();
+                self.count_backlog(step, group, 1);
+                self.post(step, home, Mail::GroupQueue { group, message });
+            }
+        }
+    }
+
+    /// Handles one piece of mail, from another shard or from this one.
+    pub(crate) fn take_mail(&mut self, step: &mut Step<'_>, mail: Mail) {
+        match mail {
+            Mail::Deliver { message, targets } => {
+                self.deliver_all(step, &mut Delivery::kept(&message), &targets);
+            }
+            Mail::DeliverShared {
+                group,
+                home,
+                message,
+                target,
+            } => {
+                self.deliver_shared(step, &mut Delivery::kept(&message), &target, group, home);
+            }
+            Mail::GroupQueue { group, message } => {
+                self.queue_for_group(group, message, step);
+                self.drain_group(step, group);
+            }
+            Mail::GroupReturn { group, messages } => {
+                let queue = self.groups.entry(group).or_default();
+                for message in messages.into_iter().rev() {
+                    self.stats.queued_messages += 1;
+                    self.stats.queued_bytes += message.size() as u64;
+                    queue.bytes += message.size();
+                    queue.messages.push_front(message);
+                }
+                self.drain_group(step, group);
+            }
+            Mail::GroupPull { group, target } => {
+                let messages = self.take_from_group(step, group, GRANT_MAX);
+                let grant = Mail::GroupGrant {
+                    group,
+                    home: self.id,
+                    target,
+                    messages,
+                };
+                self.post(step, target.session.shard, grant);
+            }
+            Mail::GroupGrant {
+                group,
+                home,
+                target,
+                messages,
+            } => {
+                for message in &messages {
+                    self.deliver_shared(step, &mut Delivery::kept(message), &target, group, home);
+                }
+                if let Some(key) = self.local(target.session) {
+                    if let Some(session) = self.sessions.get_mut(key) {
+                        session.pulling = false;
+                    }
+                    self.update_presence(step, key);
+                }
+            }
+            Mail::StatsRequest { from } => {
+                let stats = Box::new(self.stats());
+                self.post(
+                    step,
+                    from,
+                    Mail::Stats {
+                        from: self.id,
+                        stats,
+                    },
+                );
+            }
+            Mail::Stats { from, stats } => self.stats_received(step, from, &stats),
+        }
+    }
+
+    fn queue_for_group(&mut self, group: GroupId, message: Arc<Message>, step: &Step<'_>) {
+        let size = message.size();
+        let (most, bytes_max) = (
+            self.settings.max_queued_messages,
+            self.settings.max_queued_bytes,
+        );
+        let queue = self.groups.entry(group).or_default();
+        let full = most > 0 && queue.messages.len() >= most
+            || bytes_max > 0 && queue.bytes + size > bytes_max;
+        if full {
+            self.stats.publish_dropped += 1;
+            uncount_backlog(step, group, 1);
+            return;
+        }
+        self.stats.queued_messages += 1;
+        self.stats.queued_bytes += size as u64;
+        queue.bytes += size;
+        queue.messages.push_back(message);
+    }
+
+    /// Hands out what a group's queue holds to members that are ready. Those that become ready later
+    /// pull.
+    fn drain_group(&mut self, step: &mut Step<'_>, group: GroupId) {
+        for _ in 0..DRAIN_MAX {
+            if self
+                .groups
+                .get(&group)
+                .is_none_or(|queue| queue.messages.is_empty())
+            {
+                return;
+            }
+            let member = step
+                .tables
+                .routing()
+                .group(group)
+                .and_then(|members| members.next_ready());
+            let Some(target) = member else {
+                return;
+            };
+            let Some(message) = self.take_from_group(step, group, 1).pop() else {
+                return;
+            };
+            let home = self.id;
+            let mail = Mail::DeliverShared {
+                group,
+                home,
+                message,
+                target,
+            };
+            self.post(step, target.session.shard, mail);
+        }
+    }
+
+    fn take_from_group(
+        &mut self,
+        step: &Step<'_>,
+        group: GroupId,
+        most: usize,
+    ) -> Vec<Arc<Message>> {
+        let Some(queue) = self.groups.get_mut(&group) else {
+            return Vec::new();
+        };
+        let count = queue.messages.len().min(most);
+        let taken: Vec<_> = queue.messages.drain(..count).collect();
+        let bytes: usize = taken.iter().map(|message| message.size()).sum();
+        queue.bytes -= bytes;
+        self.stats.queued_messages -= count as u64;
+        self.stats.queued_bytes -= bytes as u64;
+        if queue.messages.is_empty() {
+            self.groups.remove(&group);
+        }
+        uncount_backlog(step, group, count);
+        taken
+    }
+
+    /// Asks the homes of a member's groups for what they hold.
+    pub(crate) fn pull_from_groups(&mut self, step: &mut Step<'_>, key: SlabKey) {
+        let session_ref = self.session_ref(key);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if session.pulling {
+            return;
+        }
+        let mount_point = session.mount_point.as_deref().unwrap_or_default();
+        let routing = step.tables.routing();
+        let mut wanted = None;
+        for (filter, subscribed) in session.subscriptions.shared() {
+            let shared = filter
+                .strip_prefix("$share/")
+                .and_then(|shared| shared.split_once('/'));
+            let Some((name, filter)) = shared else {
+                continue;
+            };
+            let found = if mount_point.is_empty() {
+                routing.find_group(name, filter)
+            } else {
+                routing.find_group(name, &format!("{mount_point}{filter}"))
+            };
+            let Some(id) = found else { continue };
+            let Some(group) = routing.group(id) else {
+                continue;
+            };
+            if group.backlog().load(Ordering::SeqCst) > 0 {
+                let target = Target {
+                    session: session_ref,
+                    options: subscribed.options,
+                    subscription_id: subscribed.id,
+                };
+                wanted = Some((id, group.home(), target));
+                break;
+            }
+        }
+        if let Some((group, home, target)) = wanted {
+            session.pulling = true;
+            self.post(step, home, Mail::GroupPull { group, target });
+        }
+    }
+
+    /// Drops the queues of groups whose last member has left.
+    pub(crate) fn sweep_groups(&mut self, step: &Step<'_>) {
+        let routing = step.tables.routing();
+        let stats = &mut self.stats;
+        self.groups.retain(|group, queue| {
+            let lives = routing.group(*group).is_some();
+            if !lives {
+                stats.queued_messages -= queue.messages.len() as u64;
+                stats.queued_bytes -= queue.bytes as u64;
+                stats.publish_dropped += queue.messages.len() as u64;
+            }
+            lives
+        });
+    }
+}
+
+fn uncount_backlog(step: &Step<'_>, group: GroupId, count: usize) {
+    if let Some(group) = step.tables.routing().group(group) {
+        group
+            .backlog()
+            .fetch_sub(u32::try_from(count).unwrap_or(u32::MAX), Ordering::SeqCst);
+    }
+}

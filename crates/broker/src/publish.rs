@@ -1,0 +1,295 @@
+//! PUBLISH and PUBREL from clients: whether a message is taken, and how that is answered.
+
+use std::num::NonZeroU16;
+
+use midge_codec::{Ack, AckKind, Packet, Publish, QoS, ReasonCode, Version};
+use midge_proto::Fault;
+
+use crate::deliver::Delivery;
+use crate::events;
+use crate::message::{MessageView, PublishProperties};
+use crate::shard::{Shard, Step};
+use crate::slab::SlabKey;
+
+/// Levels of a topic that the broker takes, as Mosquitto does: 200 slashes.
+pub(crate) const LEVELS_MAX: usize = 201;
+/// Bytes of unfinished QoS 2 messages that a client of 3.x may have; in 5.0 the receive maximum bounds
+/// their number.
+const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why nobody but the broker may publish to `topic`.
+pub(crate) fn denied(topic: &str) -> Option<&'static str> {
+    if !topic.starts_with('$') {
+        return None;
+    }
+    let is_bridge_state = |rest: &str| {
+        rest.strip_suffix("/state")
+            .is_some_and(|name| !name.is_empty() && !name.contains('/'))
+    };
+    match topic.strip_prefix("$SYS/broker/connection/") {
+        Some(rest) if is_bridge_state(rest) => None,
+        _ if topic == "$SYS" || topic.starts_with("$SYS/") => Some("$SYS is the broker's"),
+        _ if topic == "$share" || topic.starts_with("$share/") => Some("$share is no topic"),
+        _ => None,
+    }
+}
+
+/// What becomes of a message that is well-formed.
+enum Verdict {
+    Take,
+    /// Dropped, with this code to a publisher of 5.0. Clients of 3.x are acknowledged as ever, since
+    /// they have no way to be told (`[MQTT311-3.3.5-2]`).
+    Drop(ReasonCode),
+}
+
+impl Shard {
+    pub(crate) fn publish_received(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        publish: &Publish<'_>,
+    ) -> Result<(), Fault> {
+        self.stats.publish_received += 1;
+        self.stats.publish_bytes_received += publish.payload.len() as u64;
+        let mut forwarded = std::mem::take(&mut self.scratch.properties);
+        let mut topic = std::mem::take(&mut self.scratch.topic);
+        let result = self.publish_taken(step, key, publish, &mut forwarded, &mut topic);
+        self.scratch.properties = forwarded;
+        self.scratch.topic = topic;
+        result
+    }
+
+    fn publish_taken(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        publish: &Publish<'_>,
+        forwarded: &mut Vec<u8>,
+        topic: &mut String,
+    ) -> Result<(), Fault> {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Ok(());
+        };
+        let listener = &conn.origin.listener;
+        if publish.qos > listener.max_qos {
+            return Err(Fault::disconnect(
+                ReasonCode::QOS_NOT_SUPPORTED,
+                "QoS is over max_qos",
+            ));
+        }
+        if publish.retain && !self.settings.retain_available {
+            let why = "retained messages are not available";
+            return Err(Fault::disconnect(ReasonCode::RETAIN_NOT_SUPPORTED, why));
+        }
+        let mut said = PublishProperties::default();
+        forwarded.clear();
+        if !publish.properties.is_empty() {
+            said = PublishProperties::split(&publish.properties, forwarded);
+            if said.has_subscription_id {
+                let why = "PUBLISH with a subscription identifier";
+                return Err(Fault::disconnect(ReasonCode::PROTOCOL_ERROR, why));
+            }
+        }
+        // The topic is the packet's own unless an alias or a mount point makes it another.
+        let own = publish.topic;
+        let mount_point = listener.mount_point.as_deref();
+        let name = if said.alias.is_none() && mount_point.is_none() && !own.is_empty() {
+            own
+        } else {
+            topic.clear();
+            topic.push_str(mount_point.unwrap_or_default());
+            let mut none = midge_proto::InboundAliases::default();
+            let aliases = conn.aliases_in.as_deref_mut().unwrap_or(&mut none);
+            let maximum = conn.origin.listener.max_topic_alias;
+            topic.push_str(aliases.resolve(own, said.alias, maximum)?);
+            &**topic
+        };
+        if midge_codec::topic::levels(name) > LEVELS_MAX {
+            let why = "the topic has too many levels";
+            return Err(Fault::disconnect(ReasonCode::MALFORMED_PACKET, why));
+        }
+        let publisher = conn.session.map(|session| self.session_ref(session));
+        let view = MessageView {
+            topic: name,
+            payload: publish.payload,
+            properties: forwarded,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires: said
+                .expiry_secs
+                .map(|seconds| step.now.plus_secs(u64::from(seconds))),
+            publisher,
+        };
+        let verdict = self.judge_publish(step, key, &view, said.payload_is_text);
+        match (publish.packet_id, verdict) {
+            (None, Verdict::Drop(_)) => {}
+            (None, Verdict::Take) => {
+                self.route(step, &mut Delivery::new(view));
+            }
+            (Some(id), Verdict::Drop(reason)) => {
+                let kind = match publish.qos {
+                    QoS::ExactlyOnce => AckKind::PubRec,
+                    QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
+                };
+                self.acknowledge(step, key, kind, id, reason);
+            }
+            (Some(id), Verdict::Take) if publish.qos == QoS::ExactlyOnce => {
+                self.take_exactly_once(step, key, id, &view)?;
+            }
+            (Some(id), Verdict::Take) => {
+                let matched = self.route(step, &mut Delivery::new(view));
+                let reason = if matched {
+                    ReasonCode::SUCCESS
+                } else {
+                    ReasonCode::NO_MATCHING_SUBSCRIBERS
+                };
+                self.acknowledge(step, key, AckKind::PubAck, id, reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_publish(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        view: &MessageView<'_>,
+        payload_is_text: bool,
+    ) -> Verdict {
+        let limit = self.settings.message_size_limit;
+        if limit > 0 && view.payload.len() > limit {
+            self.stats.publish_dropped += 1;
+            return Verdict::Drop(ReasonCode::QUOTA_EXCEEDED);
+        }
+        if payload_is_text
+            && self.settings.validate_payload_format
+            && std::str::from_utf8(view.payload).is_err()
+        {
+            self.stats.publish_dropped += 1;
+            return Verdict::Drop(ReasonCode::PAYLOAD_FORMAT_INVALID);
+        }
+        if !view.topic.starts_with('$') {
+            return Verdict::Take;
+        }
+        if view.topic.starts_with("$CONTROL/") {
+            self.answer_control(step, key, view.topic);
+            return Verdict::Drop(ReasonCode::SUCCESS);
+        }
+        match denied(view.topic) {
+            None => Verdict::Take,
+            Some(why) => {
+                let client_id = self
+                    .client_id(crate::ConnId(key))
+                    .unwrap_or_default()
+                    .to_owned();
+                events::publish_denied(step.effects, &client_id, view.topic, why);
+                Verdict::Drop(ReasonCode::NOT_AUTHORIZED)
+            }
+        }
+    }
+
+    /// No `$CONTROL` endpoint exists; the client that asks is told so, and nobody else hears of it.
+    fn answer_control(&mut self, step: &mut Step<'_>, key: SlabKey, topic: &str) {
+        let topic = format!("{topic}/response");
+        let view = MessageView {
+            topic: &topic,
+            payload: br#"{"error": "endpoint not available"}"#,
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires: None,
+            publisher: None,
+        };
+        self.write_publish(step, key, &view, &crate::deliver::Form::default());
+    }
+
+    /// QoS 2, first half: the message is kept until its release, so that it is passed on once however
+    /// often it comes (`[MQTT5-4.3.3-10]`, `[MQTT311-4.3.3-2]`).
+    fn take_exactly_once(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        id: NonZeroU16,
+        view: &MessageView<'_>,
+    ) -> Result<(), Fault> {
+        let version = self
+            .conns
+            .get(key)
+            .map_or(Version::V5, |conn| conn.version());
+        let receive_maximum = match (version, self.settings.max_inflight_messages) {
+            (Version::V5, 1..) => usize::from(self.settings.max_inflight_messages),
+            _ => usize::from(u16::MAX),
+        };
+        let session = self
+            .session_key(key)
+            .and_then(|session| self.sessions.get_mut(session));
+        let Some(session) = session else {
+            return Ok(());
+        };
+        let known = session.incoming.get_mut(id);
+        let is_repeat = known.as_ref().is_some_and(|message| {
+            let known = message.view();
+            known.topic == view.topic && known.payload == view.payload
+        });
+        if !is_repeat {
+            // The same identifier with another content: the client has lost its state and begins anew,
+            // so what it says now counts.
+            if known.is_none() && session.incoming.len() >= receive_maximum {
+                return Err(Fault::disconnect(
+                    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                    "more unfinished QoS 2 messages than the receive maximum",
+                ));
+            }
+            session.incoming_bytes += view.size();
+            let old = session.incoming.insert(id, view.keep());
+            session.incoming_bytes -= old.map_or(0, |message| message.size());
+            if version != Version::V5 && session.incoming_bytes > UNFINISHED_BYTES_MAX {
+                return Err(Fault::close("too many bytes of unfinished QoS 2 messages"));
+            }
+        }
+        self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::SUCCESS);
+        Ok(())
+    }
+
+    /// PUBREL: QoS 2, second half. The message goes to its subscribers.
+    pub(crate) fn released(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        id: NonZeroU16,
+    ) -> Result<(), Fault> {
+        let session = self
+            .session_key(key)
+            .and_then(|session| self.sessions.get_mut(session));
+        let message = session.and_then(|session| {
+            let message = session.incoming.release(id)?;
+            session.incoming_bytes -= message.size();
+            Some(message)
+        });
+        let reason = match message {
+            Some(message) => {
+                self.route(step, &mut Delivery::kept(&message));
+                ReasonCode::SUCCESS
+            }
+            None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+        };
+        self.acknowledge(step, key, AckKind::PubComp, id, reason);
+        Ok(())
+    }
+
+    fn acknowledge(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        kind: AckKind,
+        id: NonZeroU16,
+        reason: ReasonCode,
+    ) {
+        self.send(step, key, &Packet::Ack(kind, Ack::new(id, reason)));
+    }
+
+    /// Publishes a message of the broker's own, such as `$SYS`.
+    pub fn publish(&mut self, step: &mut Step<'_>, message: &MessageView<'_>) {
+        self.route(step, &mut Delivery::new(*message));
+    }
+}

@@ -1,0 +1,175 @@
+//! The routing table: which sessions a topic reaches.
+//!
+//! All cores share it under one lock. Its cost per publish follows the topic's depth and the
+//! number of matches, never the number of subscriptions; its choice of a shared group's member
+//! uses atomics, since it happens under the read lock.
+
+mod group;
+mod hashing;
+mod index;
+mod slab;
+mod split;
+mod subscribers;
+mod target;
+
+use std::sync::Arc;
+
+pub use group::{Group, GroupId, GroupMatch, Presence, PresenceState};
+pub use target::{SessionRef, SubscriptionOptions, Target};
+
+use group::Groups;
+use hashing::Hashing;
+use index::{Index, Scratch};
+use subscribers::Subscribers;
+
+/// All subscriptions of all sessions.
+///
+/// Topics and filters are taken as valid; a filter is compared as it is, byte by byte, without
+/// normalisation [MQTT5-4.7.3-4] [MQTT5-3.10.4-1]. Tables give memory back as subscriptions go.
+pub struct RoutingTable {
+    hashing: Hashing,
+    subscriptions: Index<Subscribers>,
+    subscriptions_count: usize,
+    groups: Groups,
+}
+
+/// How many subscriptions a routing table holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Subscriptions that are not shared.
+    pub subscriptions: usize,
+    /// Memberships of shared groups.
+    pub shared_subscriptions: usize,
+}
+
+/// What [`RoutingTable::route`] found; kept and cleared between messages, so that routing
+/// allocates nothing in the long run.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// A target per matching subscription, in the order in which an overlapping session gets its
+    /// copies.
+    pub targets: Vec<Target>,
+    /// The matching shared groups.
+    pub groups: Vec<GroupMatch>,
+    scratch: Scratch,
+}
+
+impl Matches {
+    /// Nothing found yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets what was found and keeps the memory.
+    pub fn clear(&mut self) {
+        self.targets.clear();
+        self.groups.clear();
+    }
+}
+
+impl RoutingTable {
+    /// Makes an empty table. The seed is to be random, so that no client can choose filters that
+    /// slow the table down; it changes nothing else.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            hashing: Hashing::new(seed),
+            subscriptions: Index::new(),
+            subscriptions_count: 0,
+            groups: Groups::new(),
+        }
+    }
+
+    /// Adds a subscription, or replaces that of the same filter and session [MQTT5-3.8.4-3], and
+    /// tells whether it is new.
+    pub fn subscribe(&mut self, filter: &str, target: Target) -> bool {
+        let hashing = &self.hashing;
+        let is_new = self
+            .subscriptions
+            .add(filter, hashing, |list| list.put(target, hashing));
+        self.subscriptions_count += usize::from(is_new);
+        is_new
+    }
+
+    /// Removes a subscription and tells whether there was one.
+    pub fn unsubscribe(&mut self, filter: &str, session: SessionRef) -> bool {
+        let hashing = &self.hashing;
+        let removed = self
+            .subscriptions
+            .edit(filter, hashing, |list| list.remove(session, hashing))
+            .unwrap_or(false);
+        self.subscriptions_count -= usize::from(removed);
+        removed
+    }
+
+    /// Adds a member to the shared group of this name and filter, or replaces its options, and
+    /// tells whether it is new. The group's home is the shard of its first member.
+    pub fn subscribe_shared(
+        &mut self,
+        group: &str,
+        filter: &str,
+        target: Target,
+        presence: Arc<Presence>,
+    ) -> bool {
+        self.groups
+            .subscribe(group, filter, target, presence, &self.hashing)
+    }
+
+    /// Removes a member from a shared group and tells whether it was one. The group goes with
+    /// its last member; what its home holds queued for it is the home's to drop.
+    pub fn unsubscribe_shared(&mut self, group: &str, filter: &str, session: SessionRef) -> bool {
+        self.groups
+            .unsubscribe(group, filter, session, &self.hashing)
+    }
+
+    /// Appends to `matches` all that `topic` matches, a member chosen for each shared group.
+    ///
+    /// No Local is left to the caller, and does not apply to shared groups.
+    pub fn route(&self, topic: &str, matches: &mut Matches) {
+        let Matches {
+            targets,
+            groups,
+            scratch,
+        } = matches;
+        let hashing = &self.hashing;
+        let hash = hashing.text(topic);
+        self.subscriptions
+            .visit(topic, hash, hashing, scratch, &mut |list: &Subscribers| {
+                targets.extend_from_slice(list.as_slice());
+            });
+        self.groups.route(topic, hash, hashing, scratch, groups);
+    }
+
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            subscriptions: self.subscriptions_count,
+            shared_subscriptions: self.groups.members_count(),
+        }
+    }
+
+    /// The group, unless it has gone.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    /// The group of this share name and filter, if it has members.
+    #[must_use]
+    pub fn find_group(&self, name: &str, filter: &str) -> Option<GroupId> {
+        self.groups.find(name, filter, &self.hashing)
+    }
+
+    /// Bytes on the heap, without what subscriber lists and groups own.
+    #[cfg(test)]
+    fn allocated_bytes(&self) -> usize {
+        self.subscriptions.allocated_bytes() + self.groups.allocated_bytes()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod naive;
+#[cfg(test)]
+mod tests;

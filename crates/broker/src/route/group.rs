@@ -1,0 +1,415 @@
+//! Shared subscriptions: who of a group gets the next message.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use smallvec::SmallVec;
+
+use super::hashing::Hashing;
+use super::index::{Index, Leaf, Scratch};
+use super::slab::Slab;
+use super::split::{Split, shrink_vec};
+use super::subscribers::{Put, TargetList};
+use super::{SessionRef, Target};
+
+/// What other cores may know of a session without asking its home.
+///
+/// Written by the session's home alone. It is a hint: a session can leave between the look and
+/// the delivery, and its home then gives the message back to the group.
+#[derive(Debug, Default)]
+pub struct Presence(AtomicU8);
+
+/// Whether a session can take a message of a shared subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceState {
+    /// It has no connection.
+    Away,
+    /// It is connected, but its window or its outbox is full.
+    Busy,
+    /// It is connected and has room.
+    Ready,
+}
+
+impl Presence {
+    /// Begins as [`PresenceState::Away`].
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU8::new(AWAY))
+    }
+
+    /// Tells the other cores how the session is.
+    pub fn set(&self, state: PresenceState) {
+        let value = match state {
+            PresenceState::Away => AWAY,
+            PresenceState::Busy => BUSY,
+            PresenceState::Ready => READY,
+        };
+        // Sequentially consistent with the group's backlog: a home that queues a message and then finds
+        // nobody ready, and a member that becomes ready and then finds no backlog, cannot both happen.
+        self.0.store(value, Ordering::SeqCst);
+    }
+
+    /// How the session was a moment ago.
+    #[must_use]
+    pub fn state(&self) -> PresenceState {
+        match self.0.load(Ordering::SeqCst) {
+            READY => PresenceState::Ready,
+            BUSY => PresenceState::Busy,
+            _ => PresenceState::Away,
+        }
+    }
+}
+
+/// Which shared group: a slot and a generation that no later group of the slot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId {
+    slot: u32,
+    generation: u32,
+}
+
+/// A shared group that matches a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMatch {
+    /// The group.
+    pub group: GroupId,
+    /// The shard that queues for the group.
+    pub home: u16,
+    /// Who gets the message, or nobody: then it is queued at the group's home.
+    pub member: Option<Target>,
+}
+
+/// The members of one shared subscription, `$share/{name}/{filter}`; there is always at least one.
+#[derive(Debug)]
+pub struct Group {
+    name: Box<str>,
+    filter: Box<str>,
+    members: TargetList,
+    /// How each member is, in the members' order.
+    presences: Vec<Arc<Presence>>,
+    /// The member whose turn it is, counted on for ever.
+    cursor: AtomicU32,
+    /// How many more messages the last chosen member gets before the search goes on.
+    lingers: AtomicU32,
+    backlog: AtomicU32,
+    generation: u32,
+    /// Where this group stands among those of its filter.
+    place: u32,
+    home: u16,
+}
+
+impl Group {
+    /// The share name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The filter after the share name.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The shard that queues for the group: that of the session which made it.
+    #[must_use]
+    pub fn home(&self) -> u16 {
+        self.home
+    }
+
+    /// The members, in no particular order.
+    #[must_use]
+    pub fn members(&self) -> &[Target] {
+        self.members.as_slice()
+    }
+
+    /// Counts the messages that the group's home holds queued for it, or that are on their way
+    /// there.
+    ///
+    /// While it is not zero the router chooses no member, so that the queue drains first and the
+    /// order stays. For that the publisher's core adds one for a message that it sends to the
+    /// home, before it routes the next one; the home takes one off for each that has left it.
+    #[must_use]
+    pub fn backlog(&self) -> &AtomicU32 {
+        &self.backlog
+    }
+
+    /// Takes the next member that is ready, in rotation, whatever the backlog: for the group's
+    /// home, which drains it.
+    ///
+    /// Members that are not ready are passed over. Where most are ready, that is a look or two.
+    /// A search that had to pass many gives whom it found one more message for every 16 passed,
+    /// so that the cost per message stays the same however many are away; the rotation is exact
+    /// while gaps are shorter than that. Only when nobody is ready are all members looked at.
+    #[must_use]
+    pub fn next_ready(&self) -> Option<Target> {
+        let count = self.presences.len();
+        if let Some(target) = self.linger(count) {
+            return Some(target);
+        }
+        let start = self.cursor.fetch_add(1, Ordering::Relaxed) as usize;
+        for passed in 0..count {
+            let place = start.wrapping_add(passed) % count;
+            if let Some(target) = self.ready_at(place) {
+                if passed > 0 {
+                    self.cursor.fetch_add(passed as u32, Ordering::Relaxed);
+                }
+                if passed >= GAP_PER_MESSAGE {
+                    let more = (passed / GAP_PER_MESSAGE) as u32;
+                    self.lingers.store(more, Ordering::Relaxed);
+                }
+                return Some(target);
+            }
+        }
+        None
+    }
+
+    /// The member that was chosen last, while it is to be chosen again. Cores that do this at the
+    /// same time may count one choice between them, which harms nobody.
+    fn linger(&self, count: usize) -> Option<Target> {
+        let lingers = self.lingers.load(Ordering::Relaxed);
+        if lingers == 0 {
+            return None;
+        }
+        let last = self.cursor.load(Ordering::Relaxed).wrapping_sub(1) as usize;
+        let target = self.ready_at(last.checked_rem(count)?);
+        let left = if target.is_some() { lingers - 1 } else { 0 };
+        self.lingers.store(left, Ordering::Relaxed);
+        target
+    }
+
+    fn ready_at(&self, place: usize) -> Option<Target> {
+        match self.presences.get(place)?.state() {
+            PresenceState::Ready => self.members().get(place).copied(),
+            PresenceState::Away | PresenceState::Busy => None,
+        }
+    }
+
+    /// Adds a member or replaces its target, and tells whether it is new.
+    fn put(&mut self, target: Target, presence: Arc<Presence>, hashing: &Hashing) -> bool {
+        match self.members.put(target, hashing) {
+            Put::Added => {
+                self.presences.push(presence);
+                true
+            }
+            Put::Replaced(place) => {
+                self.presences[place] = presence;
+                false
+            }
+        }
+    }
+
+    fn remove(&mut self, session: SessionRef, hashing: &Hashing) -> bool {
+        let Some(place) = self.members.remove(session, hashing) else {
+            return false;
+        };
+        self.presences.swap_remove(place);
+        shrink_vec(&mut self.presences);
+        true
+    }
+}
+
+/// All shared groups.
+pub(super) struct Groups {
+    slab: Slab<Group>,
+    by_name: Split<u32>,
+    by_filter: Index<Slots>,
+    next_generation: u32,
+    members_count: usize,
+}
+
+/// The groups of one filter, each of which knows its place here.
+#[derive(Default)]
+struct Slots(SmallVec<[u32; 4]>);
+
+impl Leaf for Slots {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Groups {
+    pub(super) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            by_name: Split::new(),
+            by_filter: Index::new(),
+            next_generation: 0,
+            members_count: 0,
+        }
+    }
+
+    pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
+        self.slab
+            .get(id.slot)
+            .filter(|group| group.generation == id.generation)
+    }
+
+    pub(super) fn find(&self, name: &str, filter: &str, hashing: &Hashing) -> Option<GroupId> {
+        let is_it = |&slot: &u32| is_named(&self.slab, slot, name, filter);
+        let slot = *self.by_name.find(hashing.group(name, filter), is_it)?;
+        let generation = self.slab.get(slot)?.generation;
+        Some(GroupId { slot, generation })
+    }
+
+    pub(super) fn members_count(&self) -> usize {
+        self.members_count
+    }
+
+    /// Adds or replaces a member of the group, which is made if it is missing.
+    pub(super) fn subscribe(
+        &mut self,
+        name: &str,
+        filter: &str,
+        target: Target,
+        presence: Arc<Presence>,
+        hashing: &Hashing,
+    ) -> bool {
+        let slot = match self.find(name, filter, hashing) {
+            Some(id) => id.slot,
+            None => self.make(name, filter, target.session.shard, hashing),
+        };
+        let group = self.slab.get_mut(slot);
+        let is_new = group.is_some_and(|group| group.put(target, presence, hashing));
+        self.members_count += usize::from(is_new);
+        is_new
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        name: &str,
+        filter: &str,
+        session: SessionRef,
+        hashing: &Hashing,
+    ) -> bool {
+        let Some(id) = self.find(name, filter, hashing) else {
+            return false;
+        };
+        let Some(group) = self.slab.get_mut(id.slot) else {
+            return false;
+        };
+        if !group.remove(session, hashing) {
+            return false;
+        }
+        self.members_count -= 1;
+        if group.members().is_empty() {
+            self.forget(id.slot, hashing);
+        }
+        true
+    }
+
+    /// Appends the groups whose filter matches `topic`, with the member that each chooses.
+    pub(super) fn route(
+        &self,
+        topic: &str,
+        topic_hash: u64,
+        hashing: &Hashing,
+        scratch: &mut Scratch,
+        matches: &mut Vec<GroupMatch>,
+    ) {
+        if self.members_count == 0 {
+            return;
+        }
+        let index = &self.by_filter;
+        index.visit(topic, topic_hash, hashing, scratch, &mut |slots: &Slots| {
+            matches.extend(slots.0.iter().filter_map(|&slot| self.choose(slot)));
+        });
+    }
+
+    /// Lets the group at `slot` choose, which a group with a backlog does not.
+    fn choose(&self, slot: u32) -> Option<GroupMatch> {
+        let group = self.slab.get(slot)?;
+        let generation = group.generation;
+        let has_backlog = group.backlog.load(Ordering::Acquire) > 0;
+        Some(GroupMatch {
+            group: GroupId { slot, generation },
+            home: group.home,
+            member: if has_backlog {
+                None
+            } else {
+                group.next_ready()
+            },
+        })
+    }
+
+    /// Makes an empty group and returns its slot.
+    fn make(&mut self, name: &str, filter: &str, home: u16, hashing: &Hashing) -> u32 {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let slot = self.slab.insert(Group {
+            name: name.into(),
+            filter: filter.into(),
+            members: TargetList::default(),
+            presences: Vec::new(),
+            cursor: AtomicU32::new(0),
+            lingers: AtomicU32::new(0),
+            backlog: AtomicU32::new(0),
+            generation: self.next_generation,
+            place: 0,
+            home,
+        });
+        let place = self.by_filter.add(filter, hashing, |slots| {
+            slots.0.push(slot);
+            slots.0.len() - 1
+        });
+        if let Some(group) = self.slab.get_mut(slot) {
+            group.place = place as u32;
+        }
+        let slab = &self.slab;
+        let hash = hashing.group(name, filter);
+        self.by_name
+            .insert(hash, slot, |&slot| name_hash(slab, slot, hashing));
+        slot
+    }
+
+    /// Takes out the group at `slot`, and lets the last group of its filter take its place there.
+    fn forget(&mut self, slot: u32, hashing: &Hashing) {
+        let slab = &self.slab;
+        let hash = name_hash(slab, slot, hashing);
+        self.by_name
+            .remove(hash, |&at| at == slot, |&at| name_hash(slab, at, hashing));
+        let Some(group) = self.slab.remove(slot) else {
+            return;
+        };
+        let place = group.place as usize;
+        let moved = self.by_filter.edit(&group.filter, hashing, |slots| {
+            slots.0.swap_remove(place);
+            if slots.0.len() < slots.0.capacity() / 4 {
+                slots.0.shrink_to_fit();
+            }
+            slots.0.get(place).copied()
+        });
+        if let Some(Some(moved)) = moved
+            && let Some(other) = self.slab.get_mut(moved)
+        {
+            other.place = group.place;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty() && self.by_name.is_empty() && self.by_filter.is_empty()
+    }
+
+    /// Bytes on the heap, without what the groups own.
+    #[cfg(test)]
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let tables = self.by_name.allocated_bytes() + self.by_filter.allocated_bytes();
+        tables + self.slab.allocated_bytes()
+    }
+}
+
+fn is_named(slab: &Slab<Group>, slot: u32, name: &str, filter: &str) -> bool {
+    slab.get(slot)
+        .is_some_and(|group| *group.name == *name && *group.filter == *filter)
+}
+
+fn name_hash(slab: &Slab<Group>, slot: u32, hashing: &Hashing) -> u64 {
+    slab.get(slot)
+        .map_or(0, |group| hashing.group(&group.name, &group.filter))
+}
+
+/// How many members may be passed over before whom the search found gets a message more.
+const GAP_PER_MESSAGE: usize = 16;
+
+const AWAY: u8 = 0;
+const BUSY: u8 = 1;
+const READY: u8 = 2;

@@ -1,0 +1,240 @@
+//! One client's session: what outlives its connections.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_codec::{QoS, Version};
+use midge_proto::{Incoming, Outgoing};
+
+use crate::Time;
+use crate::message::Message;
+use crate::queue::{Queue, Queued};
+use crate::route::{Presence, SubscriptionOptions};
+use crate::slab::SlabKey;
+
+/// A session. Small, since most are idle.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) user_name: Option<Box<str>>,
+    /// Its connection, if it has one.
+    pub(crate) conn: Option<SlabKey>,
+    pub(crate) version: Version,
+    /// How long it lives without a connection.
+    pub(crate) expiry: Expiry,
+    /// When it ends; set while it has no connection.
+    pub(crate) ends_at: Time,
+    pub(crate) will: Option<Box<SessionWill>>,
+    /// The earliest timer that is set for this session.
+    pub(crate) timer: Time,
+    pub(crate) subscriptions: SubscriptionList,
+    /// The mount point of the listener that it subscribed through.
+    pub(crate) mount_point: Option<Box<str>>,
+    pub(crate) queue: Queue,
+    pub(crate) outgoing: Outgoing<Queued>,
+    pub(crate) outgoing_bytes: usize,
+    pub(crate) incoming: Incoming<Arc<Message>>,
+    pub(crate) incoming_bytes: usize,
+    /// Exists while the session is a member of a shared group.
+    pub(crate) presence: Option<Arc<Presence>>,
+    /// A group's home has been asked for what it holds, and has not answered.
+    pub(crate) pulling: bool,
+    /// The queue is full; the log has said so.
+    pub(crate) overflowing: bool,
+}
+
+/// How long a session lives without a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// It ends with the connection.
+    WithConnection,
+    /// Seconds.
+    After(u64),
+    /// For ever.
+    Never,
+}
+
+impl Expiry {
+    /// The Session Expiry Interval of 5.0 (MQTT5 3.1.2.11.2).
+    pub(crate) const fn from_interval(seconds: u32) -> Self {
+        match seconds {
+            0 => Self::WithConnection,
+            u32::MAX => Self::Never,
+            _ => Self::After(seconds as u64),
+        }
+    }
+
+    /// Shortened to what the operator allows.
+    pub(crate) fn capped(self, seconds_max: Option<u64>) -> Self {
+        match (self, seconds_max) {
+            (Self::WithConnection, _) | (_, None) => self,
+            (Self::Never, Some(most)) => Self::After(most),
+            (Self::After(seconds), Some(most)) => Self::After(seconds.min(most)),
+        }
+    }
+
+    pub(crate) const fn outlives_connection(self) -> bool {
+        !matches!(self, Self::WithConnection)
+    }
+}
+
+/// A will that the server holds `[MQTT5-3.1.2-7]`.
+#[derive(Debug)]
+pub(crate) struct SessionWill {
+    pub(crate) topic: Box<str>,
+    pub(crate) payload: Box<[u8]>,
+    /// Encoded as they are to be forwarded.
+    pub(crate) properties: Box<[u8]>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) expiry_secs: Option<u32>,
+    pub(crate) delay_secs: u32,
+    /// When it is to be published; set while it is delayed.
+    pub(crate) due: Time,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Arc<str>, version: Version) -> Self {
+        Self {
+            client_id,
+            user_name: None,
+            conn: None,
+            version,
+            expiry: Expiry::WithConnection,
+            ends_at: Time::NEVER,
+            will: None,
+            timer: Time::NEVER,
+            subscriptions: SubscriptionList::default(),
+            mount_point: None,
+            queue: Queue::default(),
+            outgoing: Outgoing::default(),
+            outgoing_bytes: 0,
+            incoming: Incoming::default(),
+            incoming_bytes: 0,
+            presence: None,
+            pulling: false,
+            overflowing: false,
+        }
+    }
+
+    /// Whether another QoS 1 or 2 message may be sent now.
+    #[inline]
+    pub(crate) fn window_has_room(&self, receive_maximum: u16, bytes_max: usize) -> bool {
+        self.outgoing.has_room(receive_maximum)
+            && (bytes_max == 0 || self.outgoing_bytes < bytes_max)
+    }
+
+    /// When the session next needs attention while it has no connection.
+    pub(crate) fn deadline(&self) -> Time {
+        let will = self.will.as_ref().map_or(Time::NEVER, |will| will.due);
+        self.ends_at.min(will)
+    }
+}
+
+/// What a session is subscribed to, by topic filter as the client wrote it.
+#[derive(Debug)]
+pub(crate) enum SubscriptionList {
+    /// Most sessions have few.
+    Few(Vec<(Box<str>, Subscribed)>),
+    Many(HashMap<Box<str>, Subscribed, foldhash::fast::RandomState>),
+}
+
+/// How it is subscribed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) id: u32,
+}
+
+/// Above this many a list is searched by hash.
+const FEW: usize = 16;
+
+impl Default for SubscriptionList {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl SubscriptionList {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Few(list) => list.len(),
+            Self::Many(map) => map.len(),
+        }
+    }
+
+    /// Adds or replaces; whether it is new.
+    pub(crate) fn insert(&mut self, filter: &str, subscribed: Subscribed) -> bool {
+        match self {
+            Self::Few(list) => {
+                if let Some((_, old)) = list.iter_mut().find(|(known, _)| &**known == filter) {
+                    *old = subscribed;
+                    return false;
+                }
+                if list.len() < FEW {
+                    // By one: a session with one subscription keeps room for no other.
+                    list.reserve_exact(1);
+                    list.push((filter.into(), subscribed));
+                    return true;
+                }
+                let mut map: HashMap<_, _, _> = std::mem::take(list).into_iter().collect();
+                map.insert(filter.into(), subscribed);
+                *self = Self::Many(map);
+                true
+            }
+            Self::Many(map) => map.insert(filter.into(), subscribed).is_none(),
+        }
+    }
+
+    pub(crate) fn contains(&self, filter: &str) -> bool {
+        match self {
+            Self::Few(list) => list.iter().any(|(known, _)| &**known == filter),
+            Self::Many(map) => map.contains_key(filter),
+        }
+    }
+
+    /// Removes; whether it was there.
+    pub(crate) fn remove(&mut self, filter: &str) -> bool {
+        match self {
+            Self::Few(list) => {
+                let found = list.iter().position(|(known, _)| &**known == filter);
+                if let Some(index) = found {
+                    list.remove(index);
+                }
+                found.is_some()
+            }
+            Self::Many(map) => {
+                let found = map.remove(filter).is_some();
+                if map.is_empty() {
+                    *self = Self::default();
+                }
+                found
+            }
+        }
+    }
+
+    /// The filters.
+    pub(crate) fn filters(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Self::Few(list) => Box::new(list.iter().map(|(filter, _)| &**filter)),
+            Self::Many(map) => Box::new(map.keys().map(|filter| &**filter)),
+        }
+    }
+
+    /// The shared ones.
+    pub(crate) fn shared(&self) -> Box<dyn Iterator<Item = (&str, Subscribed)> + '_> {
+        let is_shared = |filter: &str| filter.starts_with("$share/");
+        match self {
+            Self::Few(list) => Box::new(
+                list.iter()
+                    .filter(move |(filter, _)| is_shared(filter))
+                    .map(|(filter, subscribed)| (&**filter, *subscribed)),
+            ),
+            Self::Many(map) => Box::new(
+                map.iter()
+                    .filter(move |(filter, _)| is_shared(filter))
+                    .map(|(filter, subscribed)| (&**filter, *subscribed)),
+            ),
+        }
+    }
+}

@@ -1,0 +1,610 @@
+//! One core's share of the broker: its sessions and connections.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use midge_codec::{AckKind, Header, Packet, PacketType, QoS, ReasonCode, Version};
+use midge_proto::{Answer, Fault, Phase};
+use smallvec::SmallVec;
+
+use crate::Time;
+use crate::connection::{Conn, ConnId, Origin};
+use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
+use crate::events;
+use crate::group::GroupQueue;
+use crate::outbox::BufferPool;
+use crate::route::{GroupId, Matches, SessionRef, Target};
+use crate::session::Session;
+use crate::session_end::Cause;
+use crate::settings::Settings;
+use crate::slab::{Slab, SlabKey};
+use crate::stats::Stats;
+use crate::sys::SysTree;
+use crate::tables::{Change, RetainedChanges, Tables};
+use crate::timer::TimerWheel;
+
+/// What a shard is given for one call: the time, the shared tables, and where to list what it wants.
+pub struct Step<'a> {
+    /// Now. Never earlier than in an earlier call.
+    pub now: Time,
+    /// The shared tables.
+    pub tables: &'a mut dyn Tables,
+    /// What is to happen outside.
+    pub effects: &'a mut Effects,
+}
+
+/// How far [`Shard::receive`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes that have been dealt with; the rest is to be given again.
+    pub consumed: usize,
+    /// What for.
+    pub next: Next,
+}
+
+/// When the rest of the bytes is to be given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When there are at least this many from the first that was not consumed.
+    Bytes(usize),
+    /// When the connection's claim has been answered, with [`Shard::claimed`].
+    Claim,
+    /// Never: the connection is over.
+    Closed,
+}
+
+/// Why a socket came to its end outside of the protocol.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// The peer closed it.
+    ByPeer,
+    /// The operating system reports this.
+    Error(String),
+}
+
+/// One core's share of the broker.
+///
+/// Methods fall into four kinds. `open`, `receive`, `claimed`, `closed`, `mail` and `fire` say what has
+/// happened; `output` and `wrote` move bytes out; `publish`, `reconfigure` and `shut_down` are commands;
+/// the rest looks. After a batch of calls, [`Self::end_turn`] finishes what was gathered, and then the
+/// [`Effects`] are carried out.
+pub struct Shard {
+    pub(crate) id: u16,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) conns: Slab<Conn>,
+    pub(crate) by_client_id: hashbrown::HashMap<Arc<str>, SlabKey, foldhash::fast::FixedState>,
+    pub(crate) timers: TimerWheel<Timer>,
+    pub(crate) stats: Stats,
+    pub(crate) pool: BufferPool,
+    pub(crate) scratch: Scratch,
+    /// Changes of subscriptions that wait to be applied together.
+    pub(crate) changes: Vec<Change>,
+    /// Changes of retained messages that do.
+    pub(crate) retains: RetainedChanges,
+    /// Connections with subscriptions whose retained messages have not begun to be sent.
+    pub(crate) walk_starts: Vec<SlabKey>,
+    /// Connections with retained messages to send and room for them.
+    pub(crate) walking: VecDeque<SlabKey>,
+    /// Mail of this shard to itself, so that no step runs inside another.
+    pub(crate) own_mail: VecDeque<Mail>,
+    pub(crate) groups: HashMap<GroupId, GroupQueue>,
+    pub(crate) random: Random,
+    pub(crate) sys: Option<Box<SysTree>>,
+    pub(crate) started: Time,
+    /// How many shards there are.
+    pub(crate) shards: u16,
+}
+
+/// What a timer is for. It may have lost its meaning when it fires.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timer {
+    /// A connection's CONNECT or keep alive.
+    Conn(SlabKey),
+    /// A session's end or will.
+    Session(SlabKey),
+    /// The next `$SYS`.
+    Sys,
+    /// Groups that have gone, retained messages that have expired.
+    Sweep,
+}
+
+/// Memory that is used again from message to message.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) matches: Matches,
+    /// A topic that had to be put together.
+    pub(crate) topic: String,
+    pub(crate) properties: Vec<u8>,
+    /// Targets by shard, and which shards have any.
+    pub(crate) remote: Vec<SmallVec<[Target; 2]>>,
+    pub(crate) remote_shards: Vec<u16>,
+    pub(crate) fired: Vec<Timer>,
+}
+
+/// Seconds between two sweeps.
+pub(crate) const SWEEP_SECS: u64 = 1;
+
+impl Shard {
+    /// An empty shard: number `id` of `shards`. Shard 0 publishes `$SYS`. The seed is to be random.
+    #[must_use]
+    pub fn new(id: u16, shards: u16, settings: Arc<Settings>, seed: u64, now: Time) -> Self {
+        let mut random = Random(seed ^ u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let hasher = foldhash::fast::FixedState::with_seed(random.next());
+        let mut shard = Self {
+            id,
+            sessions: Slab::default(),
+            conns: Slab::default(),
+            by_client_id: hashbrown::HashMap::with_hasher(hasher),
+            timers: TimerWheel::new(now),
+            stats: Stats::default(),
+            pool: BufferPool::default(),
+            scratch: Scratch {
+                remote: vec![SmallVec::new(); usize::from(shards)],
+                ..Scratch::default()
+            },
+            changes: Vec::new(),
+            retains: Vec::new(),
+            walk_starts: Vec::new(),
+            walking: VecDeque::new(),
+            own_mail: VecDeque::new(),
+            groups: HashMap::new(),
+            random,
+            sys: (id == 0).then(|| Box::new(SysTree::new(shards))),
+            started: now,
+            shards,
+            settings,
+        };
+        shard.timers.set(now.plus_secs(SWEEP_SECS), Timer::Sweep);
+        if shard.sys.is_some() {
+            shard.timers.set(now, Timer::Sys);
+        }
+        shard
+    }
+
+    /// Takes new settings. Connections keep those of their listener that were agreed with the client.
+    pub fn reconfigure(&mut self, step: &mut Step<'_>, settings: Arc<Settings>) {
+        let sys_was_off = self.settings.sys_interval == 0;
+        self.settings = settings;
+        if self.sys.is_some() && sys_was_off && self.settings.sys_interval > 0 {
+            self.timers.set(step.now, Timer::Sys);
+        }
+    }
+
+    /// Takes a connection that the worker calls `token`. It is to send CONNECT within the time that
+    /// [`Settings::connect_timeout`] says.
+    pub fn open(&mut self, step: &mut Step<'_>, token: usize, origin: Origin) -> ConnId {
+        let mut conn = Conn::new(token, origin, step.now);
+        conn.protocol
+            .set_packet_size_max(self.settings.max_packet_size);
+        let key = self.conns.insert(conn);
+        let due = step.now.plus_secs(self.settings.connect_timeout);
+        self.timers.set(due, Timer::Conn(key));
+        self.stats.sockets += 1;
+        ConnId(key)
+    }
+
+    /// Gives up a connection without a word to anyone: it moves to another shard.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.conns.remove(conn.0);
+    }
+
+    /// Takes bytes from a connection: those that an earlier call did not consume, and what came after.
+    pub fn receive(&mut self, step: &mut Step<'_>, conn: ConnId, bytes: &[u8]) -> Received {
+        let key = conn.0;
+        let mut consumed = 0;
+        let mut packets = 0;
+        let next = loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let Some(state) = self.conns.get(key) else {
+                break Next::Closed;
+            };
+            if state
+                .pending
+                .as_ref()
+                .is_some_and(|pending| !pending.granted)
+            {
+                break Next::Claim;
+            }
+            let protocol = state.protocol;
+            let header = match Header::peek(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break Next::Bytes(rest.len() + 1),
+                Err(_) => {
+                    // Where a packet ends is unknown, so nothing more can be said.
+                    self.fail(
+                        step,
+                        key,
+                        &Fault::close("the remaining length is malformed"),
+                    );
+                    break Next::Closed;
+                }
+            };
+            let admitted = protocol.admit(&header);
+            let kind = match admitted {
+                Ok(kind) => kind,
+                Err(fault) => {
+                    self.fail(step, key, &fault);
+                    break Next::Closed;
+                }
+            };
+            let Some(body) = header.body(rest) else {
+                break Next::Bytes(header.packet_length());
+            };
+            let handled = if protocol.phase() == Phase::Connecting {
+                if kind == PacketType::Connect {
+                    self.connect(step, key, header.first, body)
+                } else {
+                    Err(Fault::close("the first packet is not CONNECT"))
+                }
+            } else {
+                protocol
+                    .decode(kind, &header, body)
+                    .and_then(|packet| self.packet(step, key, packet))
+            };
+            if let Err(fault) = handled {
+                self.fail(step, key, &fault);
+                break Next::Closed;
+            }
+            let waits = self.conns.get(key).is_some_and(|conn| {
+                conn.pending
+                    .as_ref()
+                    .is_some_and(|pending| !pending.granted)
+            });
+            if waits {
+                break Next::Claim;
+            }
+            consumed += header.packet_length();
+            packets += 1;
+        };
+        if packets > 0 {
+            self.stats.messages_received += packets;
+            self.stats.bytes_received += consumed as u64;
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.keep_alive.active(step.now);
+            }
+        }
+        Received { consumed, next }
+    }
+
+    fn packet(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        packet: Packet<'_>,
+    ) -> Result<(), Fault> {
+        match packet {
+            Packet::Publish(publish) => self.publish_received(step, key, &publish),
+            Packet::Ack(AckKind::PubRel, ack) => self.released(step, key, ack.packet_id),
+            Packet::Ack(kind, ack) => self.acknowledged(step, key, kind, &ack),
+            Packet::Subscribe(subscribe) => self.subscribe(step, key, &subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(step, key, &unsubscribe),
+            Packet::PingReq => {
+                self.send(step, key, &Packet::PingResp);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.disconnect_received(step, key, &disconnect),
+            // No authentication method is offered, so no connection is let in that could send AUTH.
+            Packet::Auth(_) => Err(Fault::disconnect(
+                ReasonCode::PROTOCOL_ERROR,
+                "AUTH without an authentication method",
+            )),
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => Err(Fault::disconnect(
+                ReasonCode::PROTOCOL_ERROR,
+                "the packet is not allowed here",
+            )),
+        }
+    }
+
+    /// Takes the directory's answer to a claim. The connection's bytes are to be given again.
+    pub fn claimed(
+        &mut self,
+        step: &mut Step<'_>,
+        conn: ConnId,
+        client_id: &Arc<str>,
+        answer: ClaimAnswer,
+    ) {
+        let waits = self
+            .conns
+            .get_mut(conn.0)
+            .and_then(|conn| conn.pending.as_mut());
+        match (waits, answer) {
+            (Some(pending), ClaimAnswer::Here) if pending.client_id == *client_id => {
+                pending.granted = true;
+            }
+            (_, ClaimAnswer::Here) => {
+                // The connection went while it waited; somebody must give the id back.
+                if !self.by_client_id.contains_key(client_id) {
+                    self.release(step, Arc::clone(client_id));
+                }
+            }
+            (Some(_), ClaimAnswer::Full) => self.refuse_when_full(step, conn.0),
+            (None, ClaimAnswer::Full) => {}
+        }
+    }
+
+    pub(crate) fn release(&mut self, step: &mut Step<'_>, client_id: Arc<str>) {
+        step.effects
+            .directory
+            .push(DirectoryRequest::Release(client_id));
+    }
+
+    /// Learns that a connection's socket has come to its end.
+    pub fn closed(&mut self, step: &mut Step<'_>, conn: ConnId, ended: &Ended) {
+        self.end(step, conn.0, &Cause::Lost(ended));
+    }
+
+    /// The bytes that wait for a connection's socket.
+    #[must_use]
+    pub fn output(&self, conn: ConnId) -> &[u8] {
+        self.conns
+            .get(conn.0)
+            .map_or(&[], |conn| conn.outbox.unsent())
+    }
+
+    /// Learns that the socket took the first `count` bytes of [`Self::output`]. What waited for room goes
+    /// to the outbox, and the connection is listed anew in [`Effects::dirty`] then; with bytes left, the
+    /// worker knows itself that there is more to write.
+    pub fn wrote(&mut self, step: &mut Step<'_>, conn: ConnId, count: usize) {
+        let Some(state) = self.conns.get_mut(conn.0) else {
+            return;
+        };
+        self.stats.bytes_sent += count as u64;
+        state.outbox.consume(count, &mut self.pool);
+        if state.outbox.is_empty() {
+            state.dirty = false;
+            state.dropping = false;
+        }
+        if state.outbox_has_room() {
+            let session = state.session;
+            if !state.walks.is_empty() {
+                self.resume_walk(conn.0);
+            }
+            if let Some(session) = session {
+                self.pump(step, session);
+            }
+        }
+    }
+
+    /// Finishes what this turn has gathered. The acknowledgements that wait in outboxes are true only
+    /// after this.
+    pub fn end_turn(&mut self, step: &mut Step<'_>) {
+        self.settle(step);
+        self.go_on_walking(step);
+        while let Some(mail) = self.own_mail.pop_front() {
+            self.take_mail(step, mail);
+            self.settle(step);
+        }
+    }
+
+    /// Whether another turn has work to do without anything new from outside.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.walking.is_empty()
+    }
+
+    /// When [`Self::fire`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Deals with the deadlines that have passed.
+    pub fn fire(&mut self, step: &mut Step<'_>) {
+        let mut fired = std::mem::take(&mut self.scratch.fired);
+        self.timers.fire(step.now, &mut fired);
+        for timer in fired.drain(..) {
+            match timer {
+                Timer::Conn(key) => self.connection_timer(step, key),
+                Timer::Session(key) => self.session_timer(step, key),
+                Timer::Sys => self.sys_timer(step),
+                Timer::Sweep => self.sweep(step),
+            }
+        }
+        self.scratch.fired = fired;
+    }
+
+    fn connection_timer(&mut self, step: &mut Step<'_>, key: SlabKey) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        if conn.session.is_none() {
+            self.end(step, key, &Cause::NoConnect);
+            return;
+        }
+        let deadline = conn.keep_alive.server_deadline();
+        if deadline <= step.now {
+            self.end(step, key, &Cause::KeepAlive);
+        } else {
+            self.timers.set(deadline, Timer::Conn(key));
+        }
+    }
+
+    /// Ends all connections because the broker stops: 5.0 clients are told, wills are published.
+    pub fn shut_down(&mut self, step: &mut Step<'_>) {
+        self.publish_all_wills(step);
+        self.end_turn(step);
+        let keys: Vec<_> = self.conns.keys().collect();
+        for key in keys {
+            self.send_disconnect(step, key, ReasonCode::SERVER_SHUTTING_DOWN);
+            self.end(step, key, &Cause::ShuttingDown);
+        }
+        self.end_turn(step);
+    }
+
+    /// This shard's counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.sessions = self.sessions.len() as u64;
+        stats.sockets_open = self.conns.len() as u64;
+        stats
+    }
+
+    /// Which client a connection belongs to, once it has one.
+    #[must_use]
+    pub fn client_id(&self, conn: ConnId) -> Option<&str> {
+        let session = self.conns.get(conn.0)?.session?;
+        self.sessions
+            .get(session)
+            .map(|session| &*session.client_id)
+    }
+
+    // What the other files of this crate use.
+
+    /// Answers a fault and ends the connection.
+    pub(crate) fn fail(&mut self, step: &mut Step<'_>, key: SlabKey, fault: &Fault) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let connected = conn.protocol.phase() == Phase::Connected;
+        match fault.answer {
+            Answer::Disconnect(reason) if connected => self.send_disconnect(step, key, reason),
+            Answer::ConnAck(version, reason) if !connected => {
+                self.send_refusal(step, key, version, reason);
+            }
+            // [MQTT5-3.14.0-1]: no DISCONNECT before a successful CONNACK.
+            Answer::Disconnect(_) | Answer::ConnAck(..) | Answer::Close => {}
+        }
+        self.end(step, key, &Cause::Fault(fault));
+    }
+
+    /// Sends DISCONNECT to a 5.0 client. Servers of 3.x have no such packet.
+    pub(crate) fn send_disconnect(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        reason: ReasonCode,
+    ) {
+        let is_v5 = self
+            .conns
+            .get(key)
+            .is_some_and(|conn| conn.session.is_some() && conn.version() == Version::V5);
+        if !is_v5 {
+            return;
+        }
+        // Mosquitto's form: the reason code and nothing behind it.
+        self.send(
+            step,
+            key,
+            &Packet::Disconnect(midge_codec::Disconnect::new(reason)),
+        );
+    }
+
+    /// Writes a packet that is not PUBLISH to a connection's outbox, if the client takes packets of
+    /// that size `[MQTT5-3.1.2-24]`.
+    pub(crate) fn send(&mut self, step: &mut Step<'_>, key: SlabKey, packet: &Packet<'_>) -> bool {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return false;
+        };
+        let version = conn.version();
+        let limit = conn.packet_size_max as usize;
+        let buffer = conn.buffer(&mut self.pool, &mut step.effects.dirty);
+        let before = buffer.len();
+        // The broker builds no packet with a field that is too long.
+        let written = packet.encode(version, buffer).is_ok();
+        if !written || limit > 0 && buffer.len() - before > limit {
+            buffer.truncate(before);
+            return false;
+        }
+        self.stats.messages_sent += 1;
+        true
+    }
+
+    /// The address of a session of this shard.
+    #[inline]
+    pub(crate) fn session_ref(&self, key: SlabKey) -> SessionRef {
+        SessionRef {
+            shard: self.id,
+            generation: key.generation,
+            slot: key.slot,
+        }
+    }
+
+    /// The session at an address, if that is of this shard.
+    #[inline]
+    pub(crate) fn local(&self, session: SessionRef) -> Option<SlabKey> {
+        let key = SlabKey {
+            slot: session.slot,
+            generation: session.generation,
+        };
+        (session.shard == self.id).then_some(key)
+    }
+
+    /// Sends mail; to this shard itself at the end of the turn.
+    pub(crate) fn post(&mut self, step: &mut Step<'_>, shard: u16, mail: Mail) {
+        if shard == self.id {
+            self.own_mail.push_back(mail);
+        } else {
+            step.effects.mail.push((shard, mail));
+        }
+    }
+
+    /// Applies the changes that were gathered, and then begins the walks that depend on them.
+    ///
+    /// Runs before a message is routed, so that who subscribes and publishes in one breath hears itself,
+    /// and at the end of each turn, before SUBACKs leave. Retained messages go first: see [`Tables`].
+    #[inline]
+    pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
+        if !self.retains.is_empty() {
+            step.tables.retain(&mut self.retains);
+        }
+        if !self.changes.is_empty() {
+            step.tables.change(&mut self.changes);
+        }
+        if !self.walk_starts.is_empty() {
+            self.start_walks(step);
+        }
+    }
+
+    /// The connection and session of a packet.
+    pub(crate) fn session_key(&self, key: SlabKey) -> Option<SlabKey> {
+        self.conns.get(key).and_then(|conn| conn.session)
+    }
+
+    pub(crate) fn log_fault(
+        &mut self,
+        step: &mut Step<'_>,
+        origin: &Origin,
+        client_id: Option<&str>,
+        reason: Option<&dyn Display>,
+    ) {
+        if self.settings.connection_messages {
+            events::disconnected(step.effects, origin, client_id, reason);
+        }
+    }
+
+    /// Takes mail from another shard.
+    pub fn mail(&mut self, step: &mut Step<'_>, mail: Mail) {
+        self.settle(step);
+        self.take_mail(step, mail);
+    }
+
+    /// The highest QoS of a subscription's messages.
+    pub(crate) fn effective_qos(&self, published: QoS, granted: QoS) -> QoS {
+        if self.settings.upgrade_outgoing_qos {
+            granted
+        } else {
+            published.min(granted)
+        }
+    }
+}
+
+/// A small random generator (SplitMix64) for client ids and hash seeds; its seed comes from outside.
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,198 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::sync::Arc;
+
+use midge_codec::topic::{self, Filter};
+use midge_codec::{
+    Packet, Properties, Property, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, Subscription,
+    UnsubAck, Unsubscribe, Version,
+};
+use midge_proto::Fault;
+use smallvec::SmallVec;
+
+use crate::connection::RetainedWalk;
+use crate::events;
+use crate::publish::LEVELS_MAX;
+use crate::retained::Walk;
+use crate::route::{Presence, SubscriptionOptions, Target};
+use crate::session::Subscribed;
+use crate::session_end::leave;
+use crate::shard::{Shard, Step};
+use crate::slab::SlabKey;
+use crate::tables::Change;
+
+/// One code for each filter of a packet.
+type Codes = SmallVec<[u8; 16]>;
+
+impl Shard {
+    pub(crate) fn subscribe(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), Fault> {
+        let too_deep =
+            |subscription: Subscription<'_>| topic::levels(subscription.filter) > LEVELS_MAX;
+        if subscribe.subscriptions.iter().any(too_deep) {
+            let why = "a topic filter has too many levels";
+            return Err(Fault::disconnect(ReasonCode::MALFORMED_PACKET, why));
+        }
+        let mut id = 0;
+        for property in subscribe.properties.iter() {
+            if let Property::SubscriptionIdentifier(value) = property {
+                id = value;
+            }
+        }
+        let mut codes = Codes::new();
+        for subscription in subscribe.subscriptions.iter() {
+            codes.push(self.subscribe_one(step, key, &subscription, id).0);
+        }
+        let version = self
+            .conns
+            .get(key)
+            .map_or(Version::V5, |conn| conn.version());
+        if !version.has_properties() {
+            // 3.x has one code for every failure (`[MQTT311-3.9.3-2]`).
+            for code in codes.iter_mut().filter(|code| **code >= 0x80) {
+                *code = 0x80;
+            }
+        }
+        let suback = SubAck {
+            packet_id: subscribe.packet_id,
+            properties: Properties::NONE,
+            codes: &codes,
+        };
+        self.send(step, key, &Packet::SubAck(suback));
+        Ok(())
+    }
+
+    fn subscribe_one(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        subscription: &Subscription<'_>,
+        id: u32,
+    ) -> ReasonCode {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        let Some(session_key) = conn.session else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        let session_ref = crate::route::SessionRef {
+            shard: self.id,
+            generation: session_key.generation,
+            slot: session_key.slot,
+        };
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        // The decoder has checked the filter.
+        let Ok(filter) = Filter::parse(subscription.filter) else {
+            return ReasonCode::TOPIC_FILTER_INVALID;
+        };
+        let most = self.settings.max_subscriptions_per_client;
+        let is_new = !session.subscriptions.contains(subscription.filter);
+        if most > 0 && is_new && session.subscriptions.len() >= most {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let asked = subscription.options;
+        let qos = asked.qos.min(conn.origin.listener.max_qos);
+        let options = SubscriptionOptions::new(
+            qos.bits(),
+            asked.no_local || conn.bridge,
+            asked.retain_as_published || conn.bridge,
+        );
+        session
+            .subscriptions
+            .insert(subscription.filter, Subscribed { options, id });
+        let mount_point = session.mount_point.as_deref().unwrap_or_default();
+        let mounted: Box<str> = format!("{mount_point}{}", filter.filter).into();
+        let target = Target {
+            session: session_ref,
+            options,
+            subscription_id: id,
+        };
+        if let Some(group) = filter.share_name {
+            let presence = session
+                .presence
+                .get_or_insert_with(|| Arc::new(Presence::new()));
+            let presence = Arc::clone(presence);
+            let group = group.into();
+            self.changes.push(Change::Join {
+                group,
+                filter: mounted,
+                target,
+                presence,
+            });
+            self.update_presence(step, session_key);
+        } else {
+            let wants_retained = match asked.retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => is_new,
+                RetainHandling::DoNotSend => false,
+            };
+            if wants_retained && self.settings.retain_available {
+                let walk = Walk::new(&mounted);
+                conn.walks.push_back(RetainedWalk {
+                    walk,
+                    qos,
+                    subscription_id: id,
+                });
+                self.walk_starts.push(key);
+            }
+            self.changes.push(Change::Subscribe {
+                filter: mounted,
+                target,
+            });
+        }
+        self.log_subscription(step, session_key, qos, subscription.filter);
+        ReasonCode(qos.bits())
+    }
+
+    fn log_subscription(&self, step: &mut Step<'_>, key: SlabKey, qos: QoS, filter: &str) {
+        if self.settings.log_subscriptions
+            && let Some(session) = self.sessions.get(key)
+        {
+            events::subscribed(step.effects, &session.client_id, qos.bits(), filter);
+        }
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), Fault> {
+        let mut codes = Codes::new();
+        for filter in unsubscribe.filters.iter() {
+            codes.push(self.unsubscribe_one(step, key, filter).0);
+        }
+        let unsuback = UnsubAck {
+            packet_id: unsubscribe.packet_id,
+            properties: Properties::NONE,
+            codes: &codes,
+        };
+        self.send(step, key, &Packet::UnsubAck(unsuback));
+        Ok(())
+    }
+
+    fn unsubscribe_one(&mut self, step: &mut Step<'_>, key: SlabKey, filter: &str) -> ReasonCode {
+        let Some(session_key) = self.session_key(key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        let session_ref = self.session_ref(session_key);
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        if self.settings.log_subscriptions {
+            events::unsubscribed(step.effects, &session.client_id, filter);
+        }
+        if !session.subscriptions.remove(filter) {
+            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        self.changes
+            .push(leave(filter, session.mount_point.as_deref(), session_ref));
+        ReasonCode::SUCCESS
+    }
+}
