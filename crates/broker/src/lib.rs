@@ -14,6 +14,7 @@ mod deliver;
 mod effects;
 mod events;
 mod group;
+mod member;
 mod message;
 mod outbox;
 mod publish;
@@ -31,6 +32,8 @@ mod subscribe;
 mod sys;
 mod tables;
 mod timer;
+mod window;
+mod write;
 
 pub use connection::{ConnId, Origin};
 pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, LogKind, LogLine, Mail};

@@ -95,6 +95,12 @@ impl Message {
     pub const fn size(&self) -> usize {
         self.bytes.len()
     }
+
+    /// Whether the message is past its expiry `[MQTT5-3.3.2-5]`.
+    #[must_use]
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// What a PUBLISH says in its properties, apart.

@@ -104,7 +104,8 @@ impl Shard {
             topic.push_str(aliases.resolve(own, said.alias, maximum)?);
             &**topic
         };
-        if midge_codec::topic::levels(name) > LEVELS_MAX {
+        // A short name cannot have too many; counting costs as much as all other checks.
+        if name.len() >= LEVELS_MAX && midge_codec::topic::levels(name) > LEVELS_MAX {
             let why = "the topic has too many levels";
             return Err(Fault::disconnect(ReasonCode::MALFORMED_PACKET, why));
         }
@@ -200,7 +201,7 @@ impl Shard {
             expires: None,
             publisher: None,
         };
-        self.write_publish(step, key, &view, &crate::deliver::Form::default());
+        self.write_publish(step, key, &view, &crate::write::Form::default());
     }
 
     /// QoS 2, first half: the message is kept until its release, so that it is passed on once however
@@ -277,6 +278,7 @@ impl Shard {
         Ok(())
     }
 
+    #[inline]
     fn acknowledge(
         &mut self,
         step: &mut Step<'_>,
@@ -285,6 +287,19 @@ impl Shard {
         id: NonZeroU16,
         reason: ReasonCode,
     ) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if reason == ReasonCode::SUCCESS || conn.version() != Version::V5 {
+            // The short form is the same in all versions, and smaller than any maximum packet size
+            // that lets a PUBLISH through.
+            let [high, low] = id.get().to_be_bytes();
+            let bytes = [kind.packet_type().first_byte(), 2, high, low];
+            conn.buffer(&mut self.pool, &mut step.effects.dirty)
+                .extend_from_slice(&bytes);
+            self.stats.messages_sent += 1;
+            return;
+        }
         self.send(step, key, &Packet::Ack(kind, Ack::new(id, reason)));
     }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use midge_codec::QoS;
 
-use crate::deliver::Form;
 use crate::message::Message;
 use crate::queue::{Queued, SubscriptionIds};
 use crate::retained::WalkState;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
+use crate::write::Form;
 
 /// Stored topics that one step looks at.
 const VISITS_MAX: usize = 256;

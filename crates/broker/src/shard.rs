@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use midge_codec::{AckKind, Header, Packet, PacketType, QoS, ReasonCode, Version};
+use midge_codec::{AckKind, Header, Packet, PacketType, Publish, QoS, ReasonCode, Version};
 use midge_proto::{Answer, Fault, Phase};
 use smallvec::SmallVec;
 
@@ -52,6 +52,14 @@ pub enum Next {
     Claim,
     /// Never: the connection is over.
     Closed,
+}
+
+/// What the start of a connection's bytes was.
+enum One {
+    /// A packet of this length, dealt with.
+    Packet(usize),
+    /// Nothing yet.
+    Wait(Next),
 }
 
 /// Why a socket came to its end outside of the protocol.
@@ -197,66 +205,17 @@ impl Shard {
         let mut packets = 0;
         let next = loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
-            let Some(state) = self.conns.get(key) else {
-                break Next::Closed;
-            };
-            if state
-                .pending
-                .as_ref()
-                .is_some_and(|pending| !pending.granted)
-            {
-                break Next::Claim;
-            }
-            let protocol = state.protocol;
-            let header = match Header::peek(rest) {
-                Ok(Some(header)) => header,
-                Ok(None) => break Next::Bytes(rest.len() + 1),
-                Err(_) => {
-                    // Where a packet ends is unknown, so nothing more can be said.
-                    self.fail(
-                        step,
-                        key,
-                        &Fault::close("the remaining length is malformed"),
-                    );
-                    break Next::Closed;
+            match self.receive_one(step, key, rest) {
+                Ok(One::Packet(length)) => {
+                    consumed += length;
+                    packets += 1;
                 }
-            };
-            let admitted = protocol.admit(&header);
-            let kind = match admitted {
-                Ok(kind) => kind,
+                Ok(One::Wait(next)) => break next,
                 Err(fault) => {
                     self.fail(step, key, &fault);
                     break Next::Closed;
                 }
-            };
-            let Some(body) = header.body(rest) else {
-                break Next::Bytes(header.packet_length());
-            };
-            let handled = if protocol.phase() == Phase::Connecting {
-                if kind == PacketType::Connect {
-                    self.connect(step, key, header.first, body)
-                } else {
-                    Err(Fault::close("the first packet is not CONNECT"))
-                }
-            } else {
-                protocol
-                    .decode(kind, &header, body)
-                    .and_then(|packet| self.packet(step, key, packet))
-            };
-            if let Err(fault) = handled {
-                self.fail(step, key, &fault);
-                break Next::Closed;
             }
-            let waits = self.conns.get(key).is_some_and(|conn| {
-                conn.pending
-                    .as_ref()
-                    .is_some_and(|pending| !pending.granted)
-            });
-            if waits {
-                break Next::Claim;
-            }
-            consumed += header.packet_length();
-            packets += 1;
         };
         if packets > 0 {
             self.stats.messages_received += packets;
@@ -266,6 +225,55 @@ impl Shard {
             }
         }
         Received { consumed, next }
+    }
+
+    #[inline]
+    fn receive_one(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        bytes: &[u8],
+    ) -> Result<One, Fault> {
+        let Some(conn) = self.conns.get(key) else {
+            return Ok(One::Wait(Next::Closed));
+        };
+        // Where a packet ends is unknown if its length is malformed, so nothing more can be said.
+        let header =
+            Header::peek(bytes).map_err(|_| Fault::close("the remaining length is malformed"))?;
+        let Some(header) = header else {
+            return Ok(One::Wait(Next::Bytes(bytes.len() + 1)));
+        };
+        let kind = conn.protocol.admit(&header)?;
+        let Some(body) = header.body(bytes) else {
+            return Ok(One::Wait(Next::Bytes(header.packet_length())));
+        };
+        if conn.protocol.phase() == Phase::Connected {
+            if kind == PacketType::Publish {
+                // Nearly all packets are these; they spare themselves the detour.
+                let publish = Publish::decode(header.first, conn.version(), body)
+                    .map_err(|error| Fault::decode(kind, error))?;
+                self.publish_received(step, key, &publish)?;
+            } else {
+                let packet = conn.protocol.decode(kind, &header, body)?;
+                self.packet(step, key, packet)?;
+            }
+        } else if self.claims(key) {
+            return Ok(One::Wait(Next::Claim));
+        } else if kind == PacketType::Connect {
+            self.connect(step, key, header.first, body)?;
+            if self.claims(key) {
+                return Ok(One::Wait(Next::Claim));
+            }
+        } else {
+            return Err(Fault::close("the first packet is not CONNECT"));
+        }
+        Ok(One::Packet(header.packet_length()))
+    }
+
+    /// Whether a connection waits for the directory.
+    fn claims(&self, key: SlabKey) -> bool {
+        let pending = self.conns.get(key).and_then(|conn| conn.pending.as_ref());
+        pending.is_some_and(|pending| !pending.granted)
     }
 
     fn packet(

@@ -26,6 +26,7 @@ mod property;
 mod qos;
 mod reader;
 mod reason;
+mod scan;
 mod sink;
 pub mod topic;
 mod version;

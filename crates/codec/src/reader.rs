@@ -2,7 +2,7 @@
 
 use core::num::NonZeroU16;
 
-use crate::DecodeError;
+use crate::{DecodeError, scan};
 
 /// A cursor over the body of a packet.
 #[derive(Clone, Debug)]
@@ -140,10 +140,7 @@ impl<'a> Reader<'a> {
 /// U+FEFF is kept as it stands `[MQTT5-1.5.4-3]`.
 #[must_use]
 pub(crate) fn checked_str(bytes: &[u8]) -> Option<&str> {
-    // Without an early exit the compiler turns this into vector code; nearly all strings stop here.
-    let plain = bytes
-        .iter()
-        .fold(true, |plain, byte| plain & (0x20..0x7F).contains(byte));
+    let plain = scan::is_plain(bytes);
     let text = core::str::from_utf8(bytes).ok()?;
     if plain || text.chars().all(is_allowed) {
         Some(text)

@@ -3,7 +3,7 @@
 //! Strings here are UTF-8 that the decoder has checked already; nothing is normalised
 //! (`[MQTT5-4.7.3-4]`), and an empty level is a level.
 
-use crate::DecodeError;
+use crate::{DecodeError, scan};
 
 /// Whether `name` can be published to: not empty (`[MQTT5-4.7.3-1]`), no wildcard
 /// (`[MQTT5-3.3.2-2]`), at most 65,535 bytes (`[MQTT5-4.7.3-3]`).
@@ -15,8 +15,7 @@ pub fn is_name(name: &str) -> bool {
 /// Whether `text` contains `+` or `#`.
 #[must_use]
 pub fn has_wildcard(text: &str) -> bool {
-    text.bytes()
-        .fold(false, |found, byte| found | (byte == b'+') | (byte == b'#'))
+    scan::has_wildcard(text.as_bytes())
 }
 
 /// Whether `filter` can be subscribed to, a shared subscription's filter part included.
@@ -47,7 +46,7 @@ pub fn is_filter(filter: &str) -> bool {
 /// How many levels `text` has: one more than its slashes.
 #[must_use]
 pub fn levels(text: &str) -> usize {
-    text.bytes().filter(|byte| *byte == b'/').count() + 1
+    scan::slashes(text.as_bytes()) + 1
 }
 
 /// A topic filter, taken apart.

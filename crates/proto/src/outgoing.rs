@@ -1,6 +1,7 @@
 //! Messages of QoS 1 and 2 that were sent and are not finished.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::num::NonZeroU16;
 
 use midge_codec::{AckKind, QoS};
@@ -14,6 +15,16 @@ pub struct Outgoing<M> {
     /// In the order of sending. Finished slots stay as gaps until they reach the front, so that
     /// identifiers run without holes and an acknowledgement finds its slot by subtraction.
     slots: VecDeque<Slot<M>>,
+    /// The unfinished slots, once identifiers do not run without holes any more: a peer must not make
+    /// its acknowledgements dear by leaving some out. Places count from the first slot ever, modulo
+    /// 2^32.
+    #[expect(
+        clippy::box_collection,
+        reason = "hardly ever there, and eight bytes in every session"
+    )]
+    index: Option<Box<BTreeMap<NonZeroU16, u32>>>,
+    /// The place of `slots[0]`.
+    first_place: u32,
     last_id: u16,
     unfinished: usize,
     /// `slots[..sent]` have been sent on the present connection.
@@ -63,6 +74,8 @@ impl<M> Default for Outgoing<M> {
     fn default() -> Self {
         Self {
             slots: VecDeque::new(),
+            index: None,
+            first_place: 0,
             last_id: 0,
             unfinished: 0,
             sent: 0,
@@ -92,9 +105,11 @@ impl<M> Outgoing<M> {
     }
 
     /// Takes a message into the window and gives it a packet identifier that is not in use
-    /// (`[MQTT5-2.2.1-4]`). The caller sends it at once, with QoS 1 or 2.
+    /// (`[MQTT5-2.2.1-4]`, `[MQTT311-2.3.1-4]`). The caller sends it at once, with QoS 1 or 2, and only
+    /// while [`Self::has_room`].
     ///
-    /// `None`, with the message back, when all 65,535 identifiers are in use.
+    /// # Errors
+    /// The message back, when all 65,535 identifiers are in use.
     pub fn push(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
         let Some(id) = self.free_id() else {
             return Err(message);
@@ -108,6 +123,16 @@ impl<M> Outgoing<M> {
             self.slots.len(),
             "resending comes before sending"
         );
+        let follows = self
+            .slots
+            .back()
+            .is_none_or(|back| next_id(back.id.get()) == id);
+        if !follows {
+            self.build_index();
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(id, place(self.first_place, self.slots.len()));
+        }
         self.last_id = id.get();
         self.slots.push_back(Slot {
             id,
@@ -150,9 +175,13 @@ impl<M> Outgoing<M> {
         };
         slot.step = Step::Finished;
         let message = slot.message.take();
+        let id = slot.id;
         self.unfinished -= 1;
         if index < self.sent {
             self.sent_unfinished -= 1;
+        }
+        if let Some(index) = &mut self.index {
+            index.remove(&id);
         }
         while self
             .slots
@@ -160,17 +189,23 @@ impl<M> Outgoing<M> {
             .is_some_and(|slot| slot.step == Step::Finished)
         {
             self.slots.pop_front();
+            self.first_place = self.first_place.wrapping_add(1);
             self.sent = self.sent.saturating_sub(1);
         }
         if self.slots.is_empty() {
-            // A burst must not leave its buffer with a session that idles.
-            if self.slots.capacity() > IDLE_CAPACITY {
-                self.slots = VecDeque::new();
-            }
+            self.empty();
         } else if self.slots.len() > 2 * self.unfinished + GAPS_MAX {
             self.compact();
         }
         Acked::Finished(message)
+    }
+
+    /// A burst must not leave its buffer with a session that idles.
+    fn empty(&mut self) {
+        self.index = None;
+        if self.slots.capacity() > IDLE_CAPACITY {
+            self.slots = VecDeque::new();
+        }
     }
 
     /// Drops the gaps behind a delivery that stays unfinished.
@@ -187,6 +222,36 @@ impl<M> Outgoing<M> {
             keep
         });
         self.sent = kept_sent;
+        if self.slots.is_empty() {
+            self.empty();
+            return;
+        }
+        // A burst behind one stuck delivery must not leave its buffer there either.
+        self.slots.shrink_to(2 * self.slots.len() + GAPS_MAX);
+        self.index = None;
+        let follows = |(slot, next): (&Slot<M>, &Slot<M>)| next_id(slot.id.get()) == next.id;
+        if !self
+            .slots
+            .iter()
+            .zip(self.slots.iter().skip(1))
+            .all(follows)
+        {
+            self.build_index();
+        }
+    }
+
+    /// Leaves the rule that identifiers run without holes.
+    fn build_index(&mut self) {
+        if self.index.is_some() {
+            return;
+        }
+        let unfinished = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.step != Step::Finished)
+            .map(|(index, slot)| (slot.id, place(self.first_place, index)));
+        self.index = Some(Box::new(unfinished.collect()));
     }
 
     /// The connection is gone: everything unfinished is due again on the next one.
@@ -233,13 +298,16 @@ impl<M> Outgoing<M> {
     /// of a shared subscription. Only between connections.
     pub fn take_unacknowledged(&mut self, mut choose: impl FnMut(&M) -> bool) -> VecDeque<M> {
         let mut taken = VecDeque::new();
-        for slot in &mut self.slots {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.step == Step::AwaitsPubAck
                 && slot.message.as_ref().is_some_and(&mut choose)
                 && let Some(message) = slot.message.take()
             {
                 slot.step = Step::Finished;
                 self.unfinished -= 1;
+                if index < self.sent {
+                    self.sent_unfinished -= 1;
+                }
                 taken.push_back(message);
             }
         }
@@ -249,52 +317,55 @@ impl<M> Outgoing<M> {
         taken
     }
 
+    /// Where the delivery with this identifier is; maybe a gap.
     fn position(&self, id: NonZeroU16) -> Option<usize> {
+        if let Some(index) = &self.index {
+            let place = index.get(&id)?;
+            return usize::try_from(place.wrapping_sub(self.first_place)).ok();
+        }
         let front = self.slots.front()?.id.get();
         // Identifiers run from the front's without zero, so a wrapped one is one step nearer.
         let distance = id.get().wrapping_sub(front);
-        let guess = usize::from(if id.get() < front {
+        let index = usize::from(if id.get() < front {
             distance.wrapping_sub(1)
         } else {
             distance
         });
-        if self.slots.get(guess).is_some_and(|slot| slot.id == id) {
-            return Some(guess);
-        }
-        // Only when gaps were dropped, or the identifier is not in use.
-        if self.runs_without_holes() {
+        (index < self.slots.len()).then_some(index)
+    }
+
+    fn free_id(&mut self) -> Option<NonZeroU16> {
+        if self.unfinished >= usize::from(u16::MAX) {
             return None;
         }
-        self.slots.iter().position(|slot| slot.id == id)
-    }
-
-    /// Whether the identifiers of `slots` are consecutive.
-    fn runs_without_holes(&self) -> bool {
-        let (Some(front), Some(back)) = (self.slots.front(), self.slots.back()) else {
-            return true;
-        };
-        let distance = back.id.get().wrapping_sub(front.id.get());
-        let distance = if back.id < front.id {
-            distance.wrapping_sub(1)
-        } else {
-            distance
-        };
-        usize::from(distance) + 1 == self.slots.len()
-    }
-
-    fn free_id(&self) -> Option<NonZeroU16> {
-        let mut candidate = self.last_id;
+        if self.slots.len() >= usize::from(u16::MAX) {
+            // The identifiers of gaps are free, and may be the only ones.
+            self.build_index();
+        }
+        let mut id = next_id(self.last_id);
         // At most one more try than there are slots finds one that is free.
-        for _ in 0..=self.slots.len().min(usize::from(u16::MAX)) {
-            candidate = candidate.checked_add(1).unwrap_or(1);
-            if let Some(id) = NonZeroU16::new(candidate)
-                && self.position(id).is_none()
-            {
+        for _ in 0..=self.slots.len() {
+            if self.position(id).is_none() {
                 return Some(id);
             }
+            id = next_id(id.get());
         }
         None
     }
+}
+
+/// The identifier after this one; zero is none [MQTT5-2.2.1-3].
+const fn next_id(id: u16) -> NonZeroU16 {
+    match NonZeroU16::new(id.wrapping_add(1)) {
+        Some(next) => next,
+        None => NonZeroU16::MIN,
+    }
+}
+
+/// The place of the slot at `index` when the first is at `first_place`.
+fn place(first_place: u32, index: usize) -> u32 {
+    // A window has far fewer slots.
+    first_place.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 /// A window that empties gives its buffer back above this many slots.

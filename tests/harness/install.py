@@ -1,0 +1,141 @@
+"""Gets the third-party clients: from PyPI, npm and Debian, into the project's target folder.
+
+Every function returns None when the client is there, or one line that says why it is not.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+#: Seconds that one installation may take.
+DEADLINE = 600
+
+
+def python(root):
+    """A virtual environment with the clients of tests/python/requirements.txt."""
+    requirements = root / "tests" / "python" / "requirements.txt"
+    folder = _folder(root) / "venv"
+    if _is_current(folder, requirements):
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    problem = _run([sys.executable, "-m", "venv", str(folder)])
+    if problem and _apt("python3-venv") is None:
+        problem = _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    if problem:
+        return f"no virtual environment ({problem})"
+    pip = [str(venv_python(root)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    problem = _run(pip + ["--requirement", str(requirements)])
+    if problem:
+        return f"pip could not install the clients ({problem})"
+    _mark_current(folder, requirements)
+    return None
+
+
+def venv_python(root):
+    """The interpreter of the virtual environment."""
+    return _folder(root) / "venv" / "bin" / "python"
+
+
+def node(root):
+    """MQTT.js as tests/node/package-lock.json has it."""
+    source = root / "tests" / "node"
+    folder = node_folder(root)
+    lock = source / "package-lock.json"
+    if not (shutil.which("node") and shutil.which("npm")):
+        problem = _apt("nodejs", "npm")
+        if problem:
+            return f"node and npm are not installed ({problem})"
+    if _is_current(folder, lock):
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(source / name, folder / name)
+    problem = _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
+    if problem:
+        return f"npm could not install MQTT.js ({problem})"
+    _mark_current(folder, lock)
+    return None
+
+
+def node_folder(root):
+    """Where node_modules is."""
+    return _folder(root) / "node"
+
+
+def debian(_root):
+    """mosquitto_pub, mosquitto_sub and mosquitto_rr; the package starts no service."""
+    tools = ("mosquitto_pub", "mosquitto_sub", "mosquitto_rr")
+    if all(shutil.which(tool) for tool in tools):
+        return None
+    problem = _apt("mosquitto-clients")
+    return f"mosquitto-clients is not installed ({problem})" if problem else None
+
+
+def _folder(root):
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
+    return target / "third-party"
+
+
+def _stamp(folder):
+    return folder / "installed"
+
+
+def _is_current(folder, description):
+    """Whether `folder` was filled from the present text of `description`."""
+    stamp = _stamp(folder)
+    return stamp.exists() and stamp.read_text() == _fingerprint(description)
+
+
+def _mark_current(folder, description):
+    _stamp(folder).write_text(_fingerprint(description))
+
+
+def _fingerprint(description):
+    return hashlib.sha256(description.read_bytes() + sys.version.encode()).hexdigest()
+
+
+def _apt(*packages):
+    """Installs Debian packages where that needs nobody's permission."""
+    if not shutil.which("apt-get"):
+        return f"install {' '.join(packages)} to run these tests"
+    if os.geteuid() != 0:
+        return f"as root: apt-get install {' '.join(packages)}"
+    _update_package_lists()
+    arguments = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    return _run(arguments + list(packages), env=environment)
+
+
+@functools.cache
+def _update_package_lists():
+    # Old lists may do as well; the installation itself says what is wrong.
+    _run(["apt-get", "update", "--quiet"])
+
+
+def _run(arguments, **options):
+    """Runs a program to its end; returns None, or the line that says what went wrong."""
+    name = pathlib.Path(arguments[0]).name
+    try:
+        result = subprocess.run(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=DEADLINE,
+            check=False,
+            **options,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{name} took longer than {DEADLINE} s"
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    if result.returncode == 0:
+        return None
+    lines = result.stdout.decode(errors="replace").strip().splitlines()
+    complaints = [line for line in lines if "error" in line.lower()] or lines[-1:]
+    return f"{name}: {complaints[0] if complaints else result.returncode}"

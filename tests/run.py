@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Third-party clients and hostile peers against a built broker.
+
+Each group gets a broker of its own on a free port. One line per test; the last line is
+`N passed, N failed, N skipped`.
+
+    tests/run.py                                   every group, against the broker last built
+    tests/run.py --group python --group debian     some groups
+    tests/run.py --group python -- paho --qos 2    the rest goes to the group's own program
+    tests/run.py --broker-address 127.0.0.1:1883   a broker that already runs
+    MIDGE_BIN=mosquitto tests/run.py               another broker
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+from harness import install
+from harness.broker import Broker, find_binary
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
+
+#: The oldest Python that the tests are written for.
+PYTHON_MIN = (3, 11)
+
+
+def program(name):
+    """The main file of a group."""
+    return str(TESTS / name)
+
+
+#: What each group needs, how it is started, and the seconds that it may take.
+GROUPS = {
+    "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
+    "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
+    "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
+    "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
+}
+
+
+class Totals:
+    """What the lines of all groups add up to."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def take(self, line):
+        """Prints a line and counts it."""
+        print(line, flush=True)
+        if line.startswith("ok "):
+            self.passed += 1
+        elif line.startswith("FAILED "):
+            self.failed += 1
+        elif line.startswith("skipped: "):
+            self.skipped += 1
+
+
+def main():
+    """Runs what the command line asks for."""
+    options = parse_arguments()
+    totals = Totals()
+    if sys.version_info < PYTHON_MIN:
+        print(f"skipped: third-party clients: they need Python {'.'.join(map(str, PYTHON_MIN))}")
+        return 0
+    groups = options.group or list(GROUPS)
+    if options.install:
+        for name in groups:
+            problem = prepare(name)
+            if problem:
+                print(f"skipped: {name}: {problem}", flush=True)
+        return 0
+    for name in groups:
+        print(f"-- {name}", flush=True)
+        problem = prepare(name)
+        if problem:
+            totals.take(f"skipped: {name}: {problem}")
+        elif options.broker_address:
+            host, _, port = options.broker_address.rpartition(":")
+            run_group(name, ["--host", host, "--port", port], options.rest, totals)
+        else:
+            with_own_broker(name, options.rest, totals)
+    print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
+    return 1 if totals.failed else 0
+
+
+def parse_arguments():
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description="Third-party clients and hostile peers.")
+    parser.add_argument("--group", action="append", choices=list(GROUPS))
+    parser.add_argument("--broker-address", metavar="HOST:PORT", help="a broker that already runs")
+    parser.add_argument("--install", action="store_true", help="only get what the groups need")
+    parser.add_argument("rest", nargs="*", help="options for the programs of the groups, after --")
+    return parser.parse_args()
+
+
+def prepare(name):
+    """Gets what the group needs; returns why that was not possible."""
+    installer = GROUPS[name][0]
+    return installer(ROOT) if installer else None
+
+
+def with_own_broker(name, rest, totals):
+    """Starts a broker, runs the group and sees that the broker has survived it."""
+    binary = find_binary(ROOT)
+    if binary is None:
+        totals.take(f"FAILED {name}: no broker: build it with `cargo build --release -p midge` or set MIDGE_BIN")
+        return
+    try:
+        broker = Broker(binary)
+    except (OSError, RuntimeError) as error:
+        totals.take(f"FAILED {name}: {error}")
+        return
+    failed_before = totals.failed
+    try:
+        address = ["--host", broker.host, "--port", str(broker.port), "--pid", str(broker.pid)]
+        run_group(name, address, rest, totals)
+        survived = broker.is_alive()
+        code = broker.stop()
+        if not survived:
+            totals.take(f"FAILED {name} broker survives: it ended with {code}")
+        elif code != 0:
+            why = "had to be killed" if code is None else f"ended with {code}"
+            totals.take(f"FAILED {name} broker ends when asked: it {why}")
+        else:
+            totals.take(f"ok {name} broker survives and ends when asked")
+        if totals.failed > failed_before:
+            print(f"the broker's last lines:\n{broker.log_tail()}", flush=True)
+    finally:
+        broker.stop()
+        broker.clean_up()
+
+
+def run_group(name, address, rest, totals):
+    """Runs the program of a group and counts its lines."""
+    _, command, seconds = GROUPS[name]
+    process = subprocess.Popen(
+        command() + address + rest,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+        # A group of its own, so that whatever a failed test leaves behind can be ended with it.
+        start_new_session=True,
+    )
+    limit = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+    limit.start()
+    lines = 0
+    try:
+        for line in process.stdout:
+            totals.take(line.rstrip("\n"))
+            lines += 1
+        # The process is not reaped yet, so its number is still its own.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    finally:
+        limit.cancel()
+        os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+    # 1 is a verdict that its lines have already told.
+    if code not in (0, 1) or lines == 0:
+        totals.take(f"FAILED {name} runs to its end: it ended with {code} after {lines} lines")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
