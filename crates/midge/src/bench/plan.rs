@@ -1,0 +1,236 @@
+//! What is to be measured.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use midge_codec::{QoS, Version};
+
+use super::template::STAMP_SIZE;
+use crate::connect_options::{ConnectOptions, qos, random};
+use crate::options::{Command, Id, UsageError, Value};
+
+/// Who publishes to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// Each publisher has a subscriber of its own.
+    Pairs { pairs: u32 },
+    /// One publisher, `subscribers` of its topic.
+    FanOut { subscribers: u32 },
+    /// `subscribers` share one subscription to all publishers' topics.
+    Shared { publishers: u32, subscribers: u32 },
+    /// One subscriber to all publishers' topics.
+    Wildcard { publishers: u32 },
+}
+
+/// What makes a publisher send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At most so many messages of a publisher on their way.
+    Closed { window: u32 },
+    /// So many messages a second, all publishers together.
+    Open { rate: u64 },
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) connect: ConnectOptions,
+    pub(crate) scenario: Scenario,
+    pub(crate) pace: Pace,
+    pub(crate) qos: QoS,
+    /// Bytes of each message.
+    pub(crate) payload: usize,
+    pub(crate) measure: Duration,
+    pub(crate) warm_up: Duration,
+    pub(crate) threads: u32,
+    pub(crate) round: Duration,
+    /// The broker's process.
+    pub(crate) pid: Option<u32>,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    /// Tells this run's messages and topics from those of others.
+    pub(crate) run: u32,
+}
+
+/// What `--help` asks for, or a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Help,
+    Run(Box<Plan>),
+}
+
+const CLIENTS_MAX: u32 = 100_000;
+const PAYLOAD_MAX: usize = 1024 * 1024;
+
+impl Plan {
+    pub(crate) const fn publishers(&self) -> u32 {
+        match self.scenario {
+            Scenario::Pairs { pairs } => pairs,
+            Scenario::FanOut { .. } => 1,
+            Scenario::Shared { publishers, .. } | Scenario::Wildcard { publishers } => publishers,
+        }
+    }
+
+    pub(crate) const fn subscribers(&self) -> u32 {
+        match self.scenario {
+            Scenario::Pairs { pairs } => pairs,
+            Scenario::FanOut { subscribers } | Scenario::Shared { subscribers, .. } => subscribers,
+            Scenario::Wildcard { .. } => 1,
+        }
+    }
+
+    /// How many subscribers get each message.
+    pub(crate) const fn copies(&self) -> u64 {
+        match self.scenario {
+            Scenario::FanOut { subscribers } => subscribers as u64,
+            _ => 1,
+        }
+    }
+
+    /// The topic of a publisher.
+    pub(crate) fn topic(&self, publisher: u32) -> String {
+        format!("bench/{:08x}/{publisher:06}", self.run)
+    }
+
+    /// The filter of a subscriber.
+    pub(crate) fn filter(&self, subscriber: u32) -> String {
+        match self.scenario {
+            Scenario::Pairs { .. } => self.topic(subscriber),
+            Scenario::FanOut { .. } => self.topic(0),
+            Scenario::Shared { .. } => format!("$share/bench/bench/{:08x}/+", self.run),
+            Scenario::Wildcard { .. } => format!("bench/{:08x}/+", self.run),
+        }
+    }
+
+    /// The publishers that a subscriber hears: the first, and how many.
+    pub(crate) const fn heard_by(&self, subscriber: u32) -> (u32, u32) {
+        match self.scenario {
+            Scenario::Pairs { .. } => (subscriber, 1),
+            Scenario::FanOut { .. } => (0, 1),
+            Scenario::Shared { publishers, .. } | Scenario::Wildcard { publishers } => {
+                (0, publishers)
+            }
+        }
+    }
+
+    /// Whether a subscriber gets only a part of what it subscribed to.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self.scenario, Scenario::Shared { .. })
+    }
+}
+
+/// Reads the command line of a scenario.
+pub(crate) fn parse(command: &Command, args: Vec<OsString>) -> Result<Request, UsageError> {
+    let mut connect = ConnectOptions::default();
+    let mut sizes = Sizes::default();
+    let mut plan = Plan {
+        connect: ConnectOptions::default(),
+        scenario: Scenario::Pairs { pairs: 100 },
+        pace: Pace::Closed { window: 100 },
+        qos: QoS::AtMostOnce,
+        payload: 128,
+        measure: Duration::from_secs(10),
+        warm_up: Duration::from_secs(1),
+        threads: 1,
+        round: Duration::from_micros(1000),
+        pid: None,
+        json: false,
+        quiet: false,
+        run: u32::try_from(random() >> 32).unwrap_or_default(),
+    };
+    for option in command.parse(args) {
+        let (id, value) = option?;
+        match id {
+            Id::Help => return Ok(Request::Help),
+            Id::Quiet => plan.quiet = true,
+            _ => {
+                if let Some(value) = connect.take(id, value)? {
+                    take(&mut plan, &mut sizes, id, &value)?;
+                }
+            }
+        }
+    }
+    if plan.payload < STAMP_SIZE {
+        return Err(UsageError(format!(
+            "Invalid payload size, a message needs at least {STAMP_SIZE} bytes."
+        )));
+    }
+    plan.scenario = sizes.scenario(command);
+    plan.connect = connect.finish()?;
+    // No pings are sent while measuring, and no run lasts longer.
+    plan.connect.keep_alive_secs = u16::MAX;
+    Ok(Request::Run(Box::new(plan)))
+}
+
+/// How many clients, as far as given.
+#[derive(Default)]
+struct Sizes {
+    pairs: Option<u32>,
+    publishers: Option<u32>,
+    subscribers: Option<u32>,
+    wildcard: bool,
+}
+
+impl Sizes {
+    fn scenario(&self, command: &Command) -> Scenario {
+        let publishers = self.publishers.unwrap_or(100);
+        match command.name {
+            "midge bench fan-out" => Scenario::FanOut {
+                subscribers: self.subscribers.unwrap_or(1000),
+            },
+            "midge bench fan-in" if self.wildcard => Scenario::Wildcard { publishers },
+            "midge bench fan-in" => Scenario::Shared {
+                publishers,
+                subscribers: self.subscribers.unwrap_or(5),
+            },
+            _ => Scenario::Pairs {
+                pairs: self.pairs.unwrap_or(100),
+            },
+        }
+    }
+}
+
+fn take(plan: &mut Plan, sizes: &mut Sizes, id: Id, value: &Value) -> Result<(), UsageError> {
+    let clients = || value.number(1, CLIENTS_MAX, "Invalid number of clients: {}");
+    match id {
+        Id::Pairs => sizes.pairs = Some(clients()?),
+        Id::Publishers => sizes.publishers = Some(clients()?),
+        Id::Subscribers => sizes.subscribers = Some(clients()?),
+        Id::Wildcard => sizes.wildcard = true,
+        Id::QoS => plan.qos = qos(value)?,
+        Id::Payload => plan.payload = value.number(0, PAYLOAD_MAX, "Invalid payload size: {}")?,
+        Id::Window => {
+            let window = value.number(1, 65_535, "Invalid window: {}")?;
+            plan.pace = Pace::Closed { window };
+        }
+        Id::Rate => {
+            let rate = value.number(1, 1_000_000_000, "Invalid rate: {}")?;
+            plan.pace = Pace::Open { rate };
+        }
+        Id::Seconds => plan.measure = seconds(value, 1)?,
+        Id::WarmUp => plan.warm_up = seconds(value, 0)?,
+        Id::Threads => plan.threads = value.number(1, 64, "Invalid number of threads: {}")?,
+        Id::RoundMicros => {
+            let micros = value.number(0, 1_000_000, "Invalid round: {}")?;
+            plan.round = Duration::from_micros(micros);
+        }
+        Id::Pid => plan.pid = Some(value.number(1, u32::MAX, "Invalid process id: {}")?),
+        Id::Json => plan.json = true,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn seconds(value: &Value, min: u64) -> Result<Duration, UsageError> {
+    let seconds = value.number(min, 36_000, "Invalid time: {}")?;
+    Ok(Duration::from_secs(seconds))
+}
+
+/// The version as the command line spells it.
+pub(crate) const fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::V3_1 => "3.1",
+        Version::V3_1_1 => "3.1.1",
+        Version::V5 => "5.0",
+    }
+}

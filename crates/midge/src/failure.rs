@@ -1,0 +1,141 @@
+//! How a tool fails: what it says and its exit code.
+
+use std::fmt;
+use std::io;
+
+use midge_codec::{DecodeError, EncodeError, ReasonCode, Version};
+
+use crate::options::UsageError;
+
+/// Why a tool ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is wrong.
+    Usage(UsageError),
+    /// The host's name leads nowhere.
+    Lookup,
+    /// The system says no.
+    Io(io::Error),
+    /// The broker refused the CONNECT.
+    Refused(Version, ReasonCode),
+    /// The broker closed the connection.
+    Lost,
+    /// `-W` has passed.
+    TimedOut,
+    /// What the broker sent is no MQTT, or not what it may send now.
+    Protocol(String),
+    /// What was asked cannot be put into a packet.
+    Encode(EncodeError),
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl Failure {
+    /// The exit code, as the Mosquitto tools choose it.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Lookup | Self::Io(_) | Self::Encode(_) | Self::Other(_) => 1,
+            Self::Refused(Version::V5, reason) => reason.0,
+            Self::Refused(_, reason) => match reason.connack_v3() {
+                Some(code) => code,
+                None => 1,
+            },
+            Self::Protocol(_) => 2,
+            Self::Lost => 7,
+            Self::TimedOut => 27,
+        }
+    }
+
+    /// Whether the output's reader went away, which is no fault to speak of.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether trying again later may help.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Lost => true,
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::TimedOut
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(UsageError(text)) | Self::Other(text) => write!(f, "Error: {text}"),
+            Self::Lookup => f.write_str("Unable to connect (Lookup error.)."),
+            Self::Io(error) => write!(f, "Error: {}", plain(error)),
+            Self::Refused(version, reason) => {
+                write!(f, "Connection error: {}", refusal(*version, *reason))
+            }
+            Self::Lost => f.write_str("Error: The connection was lost."),
+            Self::TimedOut => f.write_str("Timed out"),
+            Self::Protocol(text) => write!(f, "Error: The broker broke the protocol: {text}."),
+            Self::Encode(error) => write!(f, "Error: {error}."),
+        }
+    }
+}
+
+/// The system's own words, without the number that the standard library adds.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+fn refusal(version: Version, reason: ReasonCode) -> String {
+    if version == Version::V5 {
+        return sentence(reason.text());
+    }
+    let text = match reason.connack_v3() {
+        Some(1) => "unacceptable protocol version",
+        Some(2) => "identifier rejected",
+        Some(3) => "broker unavailable",
+        Some(4) => "bad user name or password",
+        Some(5) => "not authorised",
+        _ => "unknown reason",
+    };
+    format!("Connection Refused: {text}.")
+}
+
+/// `text` with a capital at its start.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}

@@ -1,0 +1,221 @@
+//! Command lines: options as data, and the parser that reads them.
+//!
+//! Every tool has a table of [`Opt`]; parsing, `--help` and whatever else describes the command line
+//! are made from it. The forms are those of the Mosquitto tools: an option and its value are two
+//! arguments, short options are not joined, and the first fault ends the parsing.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+mod tables;
+
+pub(crate) use tables::{BENCH, FAN_IN, FAN_OUT, P2P, PUB, SUB};
+
+/// What an option is about, whichever way it was spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Id {
+    CleanSessionOff,
+    ConfigFile,
+    Count,
+    Daemon,
+    Debug,
+    ExitAfterSubscribe,
+    File,
+    FilterOut,
+    Help,
+    Host,
+    SessionName,
+    SessionNamePrefix,
+    Json,
+    KeepAlive,
+    Lines,
+    MaxInflight,
+    Message,
+    NoDelay,
+    NoNewline,
+    NullMessage,
+    Pairs,
+    Password,
+    Payload,
+    Pid,
+    Port,
+    Publishers,
+    QoS,
+    Quiet,
+    Rate,
+    Repeat,
+    Retain,
+    RetainedOff,
+    RoundMicros,
+    Seconds,
+    SessionExpiry,
+    StdinFile,
+    Subscribers,
+    TestConfig,
+    Threads,
+    Timeout,
+    TlsKeylog,
+    Topic,
+    UserName,
+    Verbose,
+    Version,
+    ProtocolVersion,
+    WarmUp,
+    Wildcard,
+    Window,
+}
+
+/// A value that an option takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operand {
+    /// How `--help` calls it.
+    pub(crate) name: &'static str,
+    /// What is said when it is missing.
+    pub(crate) missing: &'static str,
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opt {
+    pub(crate) id: Id,
+    /// The spellings, shortest first.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) operand: Option<Operand>,
+    /// One or more sentences for people.
+    pub(crate) help: &'static str,
+}
+
+/// A tool's command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Command {
+    /// The words that start it, such as `midge pub`.
+    pub(crate) name: &'static str,
+    /// What it does, in a sentence.
+    pub(crate) about: &'static str,
+    /// The usage line behind the name.
+    pub(crate) usage: &'static str,
+    pub(crate) options: &'static [&'static [Opt]],
+}
+
+/// A fault in a command line, without `Error: ` before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl<T: Into<String>> From<T> for UsageError {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The operand of an option; empty for an option without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Value(OsString);
+
+impl Value {
+    /// The operand as the platform gave it.
+    pub(crate) fn into_os_string(self) -> OsString {
+        self.0
+    }
+
+    /// The operand's bytes.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0.into_encoded_bytes()
+    }
+
+    /// The operand as text; `what` names it in the message.
+    pub(crate) fn into_text(self, what: &str) -> Result<String, UsageError> {
+        self.0
+            .into_string()
+            .map_err(|_| UsageError(format!("Malformed UTF-8 in {what} argument.")))
+    }
+
+    /// A number from `min` up; the message is `fault` with the operand behind it.
+    pub(crate) fn number<T>(&self, min: T, max: T, fault: &str) -> Result<T, UsageError>
+    where
+        T: FromStr + PartialOrd,
+    {
+        let text = self.0.to_string_lossy();
+        text.parse()
+            .ok()
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| UsageError(fault.replace("{}", &text)))
+    }
+
+    /// The operand for a message.
+    pub(crate) fn lossy(&self) -> String {
+        self.0.to_string_lossy().into_owned()
+    }
+}
+
+impl Command {
+    /// Reads `args` option by option, as a tool does its own checks in between.
+    pub(crate) fn parse<'a>(
+        &'a self,
+        args: impl IntoIterator<Item = OsString> + 'a,
+    ) -> impl Iterator<Item = Result<(Id, Value), UsageError>> + 'a {
+        let mut args = args.into_iter();
+        std::iter::from_fn(move || Some(self.read(args.next()?, &mut args)))
+    }
+
+    fn read(
+        &self,
+        arg: OsString,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(Id, Value), UsageError> {
+        let Some(option) = self.find(&arg) else {
+            let arg = arg.to_string_lossy();
+            return Err(UsageError(format!("Unknown option '{arg}'.")));
+        };
+        let value = match option.operand {
+            None => OsString::new(),
+            Some(operand) => rest.next().ok_or(operand.missing)?,
+        };
+        Ok((option.id, Value(value)))
+    }
+
+    fn find(&self, arg: &OsString) -> Option<&Opt> {
+        let arg = arg.to_str()?;
+        let mut options = self.options.iter().flat_map(|group| group.iter());
+        options.find(|option| option.names.contains(&arg))
+    }
+
+    /// The text of `--help`.
+    pub(crate) fn help(&self) -> String {
+        let mut text = format!("{}\n\nUsage: {} {}\n\n", self.about, self.name, self.usage);
+        for option in self.options.iter().flat_map(|group| group.iter()) {
+            let mut left = option.names.join(", ");
+            if let Some(operand) = option.operand {
+                let _ = write!(left, " {}", operand.name);
+            }
+            if left.len() > LEFT_COLUMN {
+                let _ = write!(text, "  {left}\n  {:LEFT_COLUMN$}", "");
+            } else {
+                let _ = write!(text, "  {left:LEFT_COLUMN$}");
+            }
+            wrap(option.help, &mut text);
+        }
+        text
+    }
+}
+
+const LEFT_COLUMN: usize = 30;
+const RIGHT_COLUMN: usize = 60;
+
+/// Appends `help` as a column.
+fn wrap(help: &str, text: &mut String) {
+    let mut used = 0;
+    for word in help.split(' ') {
+        if used > 0 && used + word.len() >= RIGHT_COLUMN {
+            let _ = write!(text, "\n  {:LEFT_COLUMN$}", "");
+            used = 0;
+        }
+        text.push(' ');
+        text.push_str(word);
+        used += word.len() + 1;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests;

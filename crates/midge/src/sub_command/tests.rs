@@ -1,0 +1,58 @@
+use super::*;
+use midge_codec::Version;
+
+fn read(line: &str) -> Result<Request, UsageError> {
+    parse(line.split_whitespace().map(OsString::from).collect())
+}
+
+fn job(line: &str) -> Job {
+    match read(line) {
+        Ok(Request::Run(job)) => *job,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn fails(line: &str, text: &str) {
+    assert_eq!(read(line), Err(text.into()), "{line}");
+}
+
+#[test]
+fn options_arrive_where_they_belong() {
+    let job = job("-t a/# -t b/+ -T a/x -q 1 -v -N -R -C 25 -W 3 -V mqttv31 -E");
+    assert_eq!(job.filters, ["a/#", "b/+"]);
+    assert_eq!(job.filters_out, ["a/x"]);
+    assert_eq!(job.qos, QoS::AtLeastOnce);
+    assert!(job.show_topic && !job.newline && !job.show_retained && job.exit_after_subscribe);
+    assert_eq!(job.count, Some(25));
+    assert_eq!(job.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(job.connect.version, Version::V3_1);
+    assert_eq!(job.connect.receive_maximum, None);
+}
+
+#[test]
+fn a_small_count_is_announced_as_receive_maximum() {
+    assert_eq!(job("-t a -C 19").connect.receive_maximum, Some(19));
+    assert_eq!(job("-t a -C 20").connect.receive_maximum, None);
+    assert_eq!(job("-t a").connect.receive_maximum, None);
+}
+
+#[test]
+fn faults_are_told_in_the_words_of_mosquitto_sub() {
+    fails("", "You must specify a topic to subscribe to.");
+    fails("-t a -C 0", "Invalid message count \"0\".");
+    fails("-t a -W 0", "Invalid timeout \"0\".");
+    fails("-t a -q 5", "Invalid QoS given: 5");
+    fails(
+        "-t a/#b",
+        "Invalid subscription topic 'a/#b', are all '+' and '#' wildcards correct?",
+    );
+    fails(
+        "-t a -T #x",
+        "Invalid filter topic '#x', are all '+' and '#' wildcards correct?",
+    );
+    fails(
+        "-t a -c",
+        "You must provide a client id if you are using the -c option.",
+    );
+}

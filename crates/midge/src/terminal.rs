@@ -1,0 +1,60 @@
+//! What a tool says to whoever started it.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::options::Command;
+
+/// Prints `text` to the standard output and ends well; a reader that went away is no fault.
+pub(crate) fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Writes a line to the standard error; when that fails there is nobody left to tell.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Complains and gives `code`.
+pub(crate) fn fail(text: &str, code: u8) -> ExitCode {
+    complain(text);
+    ExitCode::from(code)
+}
+
+/// The line that `--version` prints.
+pub(crate) fn version(name: &str) -> String {
+    format!("{name} version {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The words that started `command`: its own, or the name of the program that it stands in for.
+fn called(command: &Command) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    if program
+        .to_str()
+        .is_some_and(|name| name.starts_with("mosquitto"))
+    {
+        program.to_string_lossy().into_owned()
+    } else {
+        command.name.to_owned()
+    }
+}
+
+/// Says how `command` ended and gives its exit code.
+pub(crate) fn conclude(command: &Command, quiet: bool, failure: &Failure) -> ExitCode {
+    let hint = format!("Use '{} --help' to see usage.", called(command));
+    match failure {
+        _ if failure.is_broken_pipe() => return ExitCode::SUCCESS,
+        // As the Mosquitto tools: --quiet is about the connection, not about the command line.
+        Failure::Usage(_) => complain(&format!("{failure}\n\n{hint}")),
+        _ if quiet => {}
+        _ => complain(&failure.to_string()),
+    }
+    ExitCode::from(failure.exit_code())
+}

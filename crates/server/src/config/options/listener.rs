@@ -1,0 +1,323 @@
+//! Options of one listener.
+
+use super::Scope::{Listener, ListenerOrDefault, NamedListener};
+use super::ValueType::{Flag, Form, Text, Word};
+use super::{OptionDef, Reload, at_least, number};
+use crate::config::forms::{
+    accept_protocol_versions, bind_address, bind_interface, listener, max_topic_alias, mount_point,
+    port, protocol, socket_domain,
+};
+
+const TLS: &str = "TLS";
+const PSK: &str = "TLS with pre-shared keys";
+const PROXY: &str = "the PROXY protocol";
+const HTTP: &str = "the HTTP API";
+const WEBSOCKETS: &str = "WebSockets";
+
+pub(super) static OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "accept_protocol_versions",
+        NamedListener,
+        Form("a list of 3 (MQTT 3.1), 4 (MQTT 3.1.1) and 5 (MQTT 5.0), as in 4, 5"),
+        "3, 4, 5",
+        "The protocol versions that clients of this listener may use.",
+    )
+    .reads(accept_protocol_versions),
+    OptionDef::new(
+        "bind_address",
+        super::Scope::General,
+        Text,
+        "",
+        "The address of the default listener.",
+    )
+    .called("default listener bind_address")
+    .once()
+    .deprecated("Please use 'listener <port> <address>' instead.")
+    .on_reload(Reload::Reopens)
+    .reads(bind_address),
+    OptionDef::new(
+        "bind_interface",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The network interface that this listener is bound to; needs the right to do so \
+         (CAP_NET_RAW).",
+    )
+    .once()
+    .on_reload(Reload::Reopens)
+    .reads(bind_interface),
+    OptionDef::new(
+        "cafile",
+        Listener,
+        Text,
+        "",
+        "The file with the certificates of the authorities that client certificates are checked \
+         against.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "capath",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The directory with the certificates of the authorities that client certificates are \
+         checked against.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "certfile",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The file with the certificate of this listener and its chain.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "ciphers",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The ciphers of TLS 1.2, in the manner of OpenSSL.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "ciphers_tls1.3",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The ciphers of TLS 1.3, in the manner of OpenSSL.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "crlfile",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The file with certificates that have been revoked.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "dhparamfile",
+        super::Scope::General,
+        Form("anything"),
+        "",
+        "Once the file with Diffie-Hellman parameters.",
+    )
+    .accepted("it is no longer required"),
+    OptionDef::new(
+        "disable_client_cert_date_checks",
+        Listener,
+        Flag,
+        "false",
+        "Whether client certificates are accepted before and after their time.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "enable_proxy_protocol",
+        Listener,
+        number(1, 2),
+        "",
+        "The version of the PROXY protocol that connections begin with.",
+    )
+    .refuses("Error: enable_proxy_protocol must be 1 or 2.")
+    .later(PROXY),
+    OptionDef::new(
+        "http_dir",
+        Listener,
+        Text,
+        "",
+        "The directory whose files are served over HTTP.",
+    )
+    .later(HTTP),
+    OptionDef::new(
+        "keyfile",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The file with the private key of certfile.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "listener",
+        super::Scope::General,
+        Form("<port> [<address or host name>], or 0 <path of a unix socket>"),
+        "1883 on 127.0.0.1 and ::1",
+        "Opens a port or a unix socket for clients; the options of listeners that follow describe \
+         it.",
+    )
+    .called("listener port")
+    .adds()
+    .on_reload(Reload::Reopens)
+    .reads(listener),
+    OptionDef::new(
+        "max_connections",
+        ListenerOrDefault,
+        at_least(-1),
+        "-1",
+        "How many clients may be connected to this listener at a time; 0 and -1 set no limit.",
+    )
+    .reads(|draft, args| {
+        draft.listener()?.settings.max_connections = args.limit()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "max_qos",
+        ListenerOrDefault,
+        number(0, 2),
+        "2",
+        "The highest QoS that clients of this listener may use.",
+    )
+    .also(&["maximum_qos"])
+    .refuses("Error: 'max_qos' must be between 0 and 2 inclusive.")
+    .reads(|draft, args| {
+        draft.listener()?.settings.max_qos = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "max_topic_alias",
+        Listener,
+        number(0, 65_535),
+        "10",
+        "Topic aliases that a client may use; 0 forbids them.",
+    )
+    .refuses("Error: Invalid 'max_topic_alias' value in configuration.")
+    .reads(|draft, args| max_topic_alias(args, &mut draft.listener()?.settings.max_topic_alias)),
+    OptionDef::new(
+        "max_topic_alias_broker",
+        Listener,
+        number(0, 65_535),
+        "10",
+        "Topic aliases that the broker uses towards a client that allows them; 0 uses none.",
+    )
+    .refuses("Error: Invalid 'max_topic_alias_broker' value in configuration.")
+    .reads(|draft, args| {
+        max_topic_alias(args, &mut draft.listener()?.settings.max_topic_alias_broker)
+    }),
+    OptionDef::new(
+        "mount_point",
+        Listener,
+        Text,
+        "",
+        "A text that is put before every topic of the clients of this listener, without them \
+         seeing it.",
+    )
+    .reads(mount_point),
+    OptionDef::new(
+        "port",
+        super::Scope::General,
+        number(1, 65_535),
+        "1883",
+        "The port of the default listener.",
+    )
+    .deprecated("Please use 'listener' instead.")
+    .on_reload(Reload::Reopens)
+    .reads(port),
+    OptionDef::new(
+        "protocol",
+        ListenerOrDefault,
+        Word(&["mqtt"]),
+        "mqtt",
+        "What is spoken on this listener.",
+    )
+    .reads(protocol),
+    OptionDef::new(
+        "proxy_protocol_v2_require_tls",
+        Listener,
+        Flag,
+        "false",
+        "Whether connections are refused that did not reach the proxy over TLS.",
+    )
+    .later(PROXY),
+    OptionDef::new(
+        "psk_hint",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The hint for clients that use pre-shared keys, and the switch for them.",
+    )
+    .once()
+    .later(PSK),
+    OptionDef::new(
+        "require_certificate",
+        ListenerOrDefault,
+        Flag,
+        "false",
+        "Whether clients must show a certificate.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "socket_domain",
+        ListenerOrDefault,
+        Word(&["ipv4", "ipv6"]),
+        "both",
+        "The only address family that this listener opens.",
+    )
+    .on_reload(Reload::Reopens)
+    .reads(socket_domain),
+    OptionDef::new(
+        "tls_engine",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The OpenSSL engine to use.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "tls_engine_kpass_sha1",
+        ListenerOrDefault,
+        Text,
+        "",
+        "The SHA-1 of the password of the engine's private key, in hexadecimal.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "tls_keyform",
+        ListenerOrDefault,
+        Word(&["pem", "engine"]),
+        "pem",
+        "What keyfile contains.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "tls_version",
+        Listener,
+        Word(&["tlsv1.2", "tlsv1.3"]),
+        "",
+        "The lowest version of TLS that clients may use.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "use_identity_as_username",
+        ListenerOrDefault,
+        Flag,
+        "false",
+        "Whether the common name of the certificate, or the identity of the pre-shared key, is \
+         the user name.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "use_subject_as_username",
+        ListenerOrDefault,
+        Flag,
+        "false",
+        "Whether the subject of the certificate is the user name.",
+    )
+    .later(TLS),
+    OptionDef::new(
+        "use_username_as_clientid",
+        ListenerOrDefault,
+        Flag,
+        "false",
+        "Whether the user name takes the place of the client identifier.",
+    )
+    .later("user names as client identifiers"),
+    OptionDef::new(
+        "websockets_origin",
+        Listener,
+        Text,
+        "",
+        "An origin from which WebSocket connections are accepted.",
+    )
+    .adds()
+    .later(WEBSOCKETS),
+];

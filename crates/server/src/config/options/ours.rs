@@ -1,0 +1,125 @@
+//! Options that Midge adds, in the manner of Mosquitto's.
+
+use super::Scope::General;
+use super::ValueType::{Flag, Word};
+use super::{OptionDef, Reload, at_least, number};
+use crate::config::QueueOverflow;
+
+pub(super) static OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "connect_timeout",
+        General,
+        number(1, 65_535),
+        "30",
+        "Seconds that a new connection has to send a complete CONNECT.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.connect_timeout_secs = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "listen_backlog",
+        General,
+        number(1, 65_535),
+        "1024",
+        "Connections that may wait in the kernel until the broker accepts them, for each \
+         listening socket.",
+    )
+    .on_reload(Reload::Restart)
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.listen_backlog = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "max_connect_rate",
+        General,
+        at_least(0),
+        "0",
+        "Connections that each listener accepts per second, the rest wait; 0 sets no limit.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.max_connect_rate = args.limit()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "max_queued_bytes_total",
+        General,
+        number(0, i64::MAX),
+        "1073741824",
+        "Bytes that may wait in the queues of all clients together; 0 sets no limit.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.max_queued_bytes_total = args.limit()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "max_subscriptions_per_client",
+        General,
+        at_least(0),
+        "0",
+        "Subscriptions that one client may hold; 0 sets no limit.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.max_subscriptions_per_client = args.limit()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "outbox_bytes_max",
+        General,
+        number(4_096, i32::MAX as i64),
+        "1048576",
+        "Unsent bytes of one connection above which QoS 0 messages to it are dropped.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.outbox_bytes_max = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "queue_overflow",
+        General,
+        Word(&["drop_newest", "drop_oldest"]),
+        "drop_newest",
+        "Which message goes when the queue of a client is full.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.queue_overflow = match args.word()? {
+            "drop_newest" => QueueOverflow::DropNewest,
+            "drop_oldest" => QueueOverflow::DropOldest,
+            other => return Err(args.invalid(other)),
+        };
+        Ok(())
+    }),
+    OptionDef::new(
+        "validate_payload_format",
+        General,
+        Flag,
+        "false",
+        "Whether a message whose payload format indicator promises UTF-8 is refused when its \
+         payload is not.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.validate_payload_format = args.flag()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "worker_threads",
+        General,
+        number(0, 1_024),
+        "0",
+        "Threads that serve clients; 0 starts one for each core.",
+    )
+    .on_reload(Reload::Restart)
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.worker_threads = args.limit()?;
+        Ok(())
+    }),
+];

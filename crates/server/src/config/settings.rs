@@ -1,0 +1,180 @@
+//! The typed settings that a configuration file fills in.
+//!
+//! Every field names its option, so that what a reload changed can be told by option name. A limit
+//! that the file writes as 0 (or -1) for "none" is an `Option` here: `None` is "no limit".
+
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+use crate::log::LogSettings;
+
+/// Declares a settings struct from rows of `"option" => field: type = default`.
+macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$doc:meta])* $option:literal => $field:ident: $type:ty = $default:expr, )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$doc])* pub $field: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        impl $name {
+            /// Names the options whose value differs between `self` and `other`.
+            pub(super) fn changed_options(&self, other: &Self) -> Vec<&'static str> {
+                let mut changed = Vec::new();
+                $( if self.$field != other.$field { changed.push($option); } )*
+                changed
+            }
+        }
+    };
+}
+
+settings! {
+    /// What holds for the whole broker.
+    pub struct General {
+        /// Whether overlapping subscriptions each get their own copy of a message.
+        "allow_duplicate_messages" => allow_duplicate_messages: bool = true,
+        /// Whether a retained message is delivered only while its publisher may still publish it.
+        "check_retain_source" => check_retain_source: bool = false,
+        /// What every client identifier must begin with.
+        "clientid_prefixes" => clientid_prefix: Option<String> = None,
+        /// Whether connects and disconnects of clients are logged.
+        "connection_messages" => connection_messages: bool = true,
+        /// How many sessions may exist, connected or not.
+        "global_max_clients" => global_max_clients: Option<NonZeroU32> = None,
+        /// How many connections may be open on all listeners together.
+        "global_max_connections" => global_max_connections: Option<NonZeroU32> = None,
+        /// Bytes of QoS 1 and 2 messages in flight to one client.
+        "max_inflight_bytes" => max_inflight_bytes: Option<NonZeroU64> = None,
+        /// QoS 1 and 2 messages in flight to one client that states no receive maximum, and the
+        /// receive maximum that the broker states.
+        "max_inflight_messages" => max_inflight_messages: Option<NonZeroU16> = NonZeroU16::new(20),
+        /// The longest keep-alive in seconds; `None` accepts any, also none at all.
+        "max_keepalive" => max_keepalive_secs: Option<NonZeroU16> = None,
+        /// The largest packet in bytes that is accepted, at least 20.
+        "max_packet_size" => max_packet_size: u32 = 2_000_000,
+        /// Bytes that may wait in one client's queue.
+        "max_queued_bytes" => max_queued_bytes: Option<NonZeroU64> = None,
+        /// QoS 1 and 2 messages that may wait in one client's queue, those in flight not counted.
+        "max_queued_messages" => max_queued_messages: Option<NonZeroU32> = NonZeroU32::new(1000),
+        /// Bytes of memory above which the broker takes on nothing new.
+        "memory_limit" => memory_limit: Option<NonZeroU64> = None,
+        /// The largest payload in bytes of a PUBLISH.
+        "message_size_limit" => message_size_limit: Option<NonZeroU32> = None,
+        /// Seconds after which the session of an absent client ends, whatever it asked for.
+        /// Always below 0xFFFFFFFF, which MQTT reads as "never".
+        "persistent_client_expiration" => persistent_client_expiration_secs: Option<u32> = None,
+        /// Where the process id is written. Fixed at the start.
+        "pid_file" => pid_file: Option<PathBuf> = None,
+        /// Whether QoS 0 messages are queued for absent clients too.
+        "queue_qos0_messages" => queue_qos0_messages: bool = false,
+        /// Whether retained messages are supported.
+        "retain_available" => retain_available: bool = true,
+        /// Seconds after which a retained message without an expiry of its own goes.
+        "retain_expiry_interval" => retain_expiry_secs: Option<NonZeroU32> = None,
+        /// Whether accepted sockets get TCP_NODELAY.
+        "set_tcp_nodelay" => set_tcp_nodelay: bool = false,
+        /// Seconds between updates of `$SYS`; `None` publishes no `$SYS` topics.
+        "sys_interval" => sys_interval_secs: Option<NonZeroU16> = NonZeroU16::new(10),
+        /// Whether a message is delivered with the subscription's QoS even if published with less.
+        "upgrade_outgoing_qos" => upgrade_outgoing_qos: bool = false,
+        /// The user to become when started as root. `None`: `mosquitto`, else `nobody`.
+        /// Fixed at the start.
+        "user" => user: Option<String> = None,
+
+        /// Worker threads; `None` is one for each core. Fixed at the start.
+        "worker_threads" => worker_threads: Option<NonZeroU16> = None,
+        /// Connections that each listener accepts per second.
+        "max_connect_rate" => max_connect_rate: Option<NonZeroU32> = None,
+        /// Connections that may wait in the kernel to be accepted, for each listening socket.
+        "listen_backlog" => listen_backlog: u32 = 1024,
+        /// Seconds that a new connection has to send its CONNECT.
+        "connect_timeout" => connect_timeout_secs: u16 = 30,
+        /// Which message goes when a queue is full.
+        "queue_overflow" => queue_overflow: QueueOverflow = QueueOverflow::DropNewest,
+        /// Bytes that may wait in the queues of all clients together.
+        "max_queued_bytes_total" => max_queued_bytes_total: Option<NonZeroU64> =
+            NonZeroU64::new(1 << 30),
+        /// Unsent bytes of one connection above which QoS 0 messages to it are dropped.
+        "outbox_bytes_max" => outbox_bytes_max: u32 = 1 << 20,
+        /// Whether a payload that claims to be UTF-8 is checked.
+        "validate_payload_format" => validate_payload_format: bool = false,
+        /// Subscriptions that one client may hold.
+        "max_subscriptions_per_client" => max_subscriptions_per_client: Option<NonZeroU32> = None,
+
+        /// Where log lines go and which are written.
+        "log" => log: LogSettings = LogSettings::default(),
+    }
+}
+
+settings! {
+    /// What holds for the clients of one listener.
+    pub struct ListenerSettings {
+        /// The protocol versions that may connect.
+        "accept_protocol_versions" => accept_protocol_versions: ProtocolVersions =
+            ProtocolVersions::ALL,
+        /// Whether clients may connect without a user name.
+        "allow_anonymous" => allow_anonymous: bool = false,
+        /// Whether clients may leave the choice of their identifier to the broker.
+        "allow_zero_length_clientid" => allow_zero_length_clientid: bool = true,
+        /// What the identifiers chosen by the broker begin with; at most 50 bytes.
+        "listener_auto_id_prefix" => auto_id_prefix: String = "auto-".to_owned(),
+        /// Connections that may be open on this listener.
+        "max_connections" => max_connections: Option<NonZeroU32> = None,
+        /// The highest QoS that clients may use: 0, 1 or 2.
+        "max_qos" => max_qos: u8 = 2,
+        /// Topic aliases that a client may use; 0 forbids them.
+        "max_topic_alias" => max_topic_alias: u16 = 10,
+        /// Topic aliases that the broker uses towards a client that allows them; 0 uses none.
+        "max_topic_alias_broker" => max_topic_alias_broker: u16 = 10,
+        /// What is put before the topics of these clients, without the clients seeing it.
+        "mount_point" => mount_point: Option<String> = None,
+    }
+}
+
+/// Which message goes when a client's queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueOverflow {
+    /// The one that has just arrived, as in Mosquitto.
+    #[default]
+    DropNewest,
+    /// The one that has waited longest.
+    DropOldest,
+}
+
+/// The protocol versions that a listener accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolVersions {
+    /// MQTT 3.1, protocol level 3.
+    pub v3_1: bool,
+    /// MQTT 3.1.1, protocol level 4.
+    pub v3_1_1: bool,
+    /// MQTT 5.0, protocol level 5.
+    pub v5: bool,
+}
+
+impl ProtocolVersions {
+    /// Every version.
+    pub const ALL: Self = Self {
+        v3_1: true,
+        v3_1_1: true,
+        v5: true,
+    };
+
+    /// No version: what a list in the file starts from.
+    pub(crate) const NONE: Self = Self {
+        v3_1: false,
+        v3_1_1: false,
+        v5: false,
+    };
+}

@@ -1,0 +1,122 @@
+//! What workers tell each other, and what the control thread tells them.
+
+use std::sync::Arc;
+
+use midge_broker::{Mail, Origin, Settings};
+use midge_reactor::{Bounds, Pressure, Sender, Stream};
+
+use crate::seats::Seat;
+
+/// When a worker's mailbox asks the others to pause.
+pub(crate) const MAILBOX: Bounds = Bounds {
+    messages: 16 * 1024,
+    bytes: 16 * 1024 * 1024,
+};
+
+/// What a worker finds in its mailbox.
+pub(crate) enum WorkerMail {
+    /// From another worker's shard.
+    Shard(Mail),
+    /// A connection, new or from another worker.
+    Arrival(Box<Arrival>),
+    /// The settings have changed.
+    Settings(Arc<Settings>),
+    /// The clients of this listener may not stay.
+    Expel(u64),
+    /// A line of the log that is to be published.
+    LogLine {
+        /// The topic.
+        topic: &'static str,
+        /// The line.
+        line: Box<str>,
+    },
+    /// The broker ends.
+    ShutDown,
+}
+
+/// A connection that comes to a worker.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) origin: Origin,
+    pub(crate) seat: Seat,
+    /// What has been read from it and not been dealt with: at another worker, a whole CONNECT.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl WorkerMail {
+    /// What it holds in memory, roughly, in bytes.
+    fn size(&self) -> usize {
+        let content = match self {
+            Self::Shard(Mail::Deliver { message, .. })
+            | Self::Shard(Mail::DeliverShared { message, .. })
+            | Self::Shard(Mail::GroupQueue { message, .. }) => message.size(),
+            Self::Shard(
+                Mail::GroupReturn { messages, .. } | Mail::GroupGrant { messages, .. },
+            ) => {
+                messages.iter().map(|message| message.size()).sum()
+            }
+            Self::Shard(
+                Mail::GroupPull { .. } | Mail::StatsRequest { .. } | Mail::Stats { .. },
+            )
+            | Self::Settings(_)
+            | Self::Expel(_)
+            | Self::ShutDown => 0,
+            Self::Arrival(arrival) => arrival.bytes.len(),
+            Self::LogLine { line, .. } => line.len(),
+        };
+        content + size_of::<Self>()
+    }
+}
+
+/// A worker's mail to the others, gathered and sent once per turn.
+pub(crate) struct Post {
+    /// By number of worker. The worker's own is never used.
+    boxes: Vec<OutBox>,
+}
+
+struct OutBox {
+    sender: Sender<WorkerMail>,
+    batch: Vec<WorkerMail>,
+    bytes: usize,
+}
+
+impl Post {
+    pub(crate) fn new(senders: Vec<Sender<WorkerMail>>) -> Self {
+        let boxes = senders
+            .into_iter()
+            .map(|sender| OutBox {
+                sender,
+                batch: Vec::new(),
+                bytes: 0,
+            })
+            .collect();
+        Self { boxes }
+    }
+
+    pub(crate) fn add(&mut self, worker: u16, mail: WorkerMail) {
+        if let Some(outbox) = self.boxes.get_mut(usize::from(worker)) {
+            outbox.bytes += mail.size();
+            outbox.batch.push(mail);
+        }
+    }
+
+    /// Sends all that was added; one lock for each worker that gets something.
+    pub(crate) fn send(&mut self) {
+        for outbox in &mut self.boxes {
+            if outbox.batch.is_empty() {
+                continue;
+            }
+            // Whether somebody is full is asked before reading, with `is_free`. A wake-up that fails
+            // has nevertheless delivered; the next one wakes.
+            let _ = outbox.sender.push_batch(&mut outbox.batch, outbox.bytes);
+            outbox.bytes = 0;
+        }
+    }
+
+    /// Whether every mailbox has room. If not, this worker is woken when there is again.
+    pub(crate) fn is_free(&self) -> bool {
+        self.boxes
+            .iter()
+            .all(|outbox| outbox.sender.pressure() == Pressure::Free)
+    }
+}

@@ -1,0 +1,488 @@
+//! Starting the broker, and the handle to it.
+
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::num::NonZeroU16;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::bounded;
+use midge_broker::Settings;
+use midge_reactor::{
+    BindAddress, Bounds, Clock, ListenError, Mailbox, Poller, Sender, Signals, cores, spawn,
+};
+
+use crate::config::Config;
+use crate::control::{
+    Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, ToWorker,
+    limit, open, reserve,
+};
+use crate::directory::Directory;
+use crate::log::{Kind, LogError, Logger};
+use crate::mail::{MAILBOX, Post, WorkerMail};
+use crate::seats::Seats;
+use crate::settings::broker_settings;
+use crate::tables::SharedLocks;
+use crate::worker::{EVENTS_MAX, Parts, Shared, Worker};
+
+/// Commands that may wait for the control thread; the bound is never met, since callers wait.
+const COMMANDS: Bounds = Bounds {
+    messages: 64,
+    bytes: 1 << 20,
+};
+
+/// A broker whose listening sockets are open, and that serves nobody yet.
+///
+/// No thread has been started: a daemon can still detach from its terminal.
+pub struct Bound {
+    config: Config,
+    clock: Clock,
+    seats: Arc<Seats>,
+    listeners: Vec<OpenListener>,
+}
+
+/// What a program that embeds the broker may leave out.
+#[derive(Default)]
+pub struct Extras {
+    /// Where lines are logged; what the configuration says when absent.
+    pub logger: Option<Logger>,
+    /// The signals of this process, to end and to reload by.
+    pub signals: Option<Signals>,
+    /// How SIGHUP reads the configuration again; without it, it opens the log anew only.
+    pub source: Option<ConfigSource>,
+}
+
+/// A broker in this process.
+///
+/// ```no_run
+/// use midge_server::{Server, config::Config};
+///
+/// let config = Config::parse("listener 1883 127.0.0.1\nallow_anonymous true\n", "embedded")?;
+/// let broker = Server::start(config)?;
+/// // ... until it is no longer needed:
+/// broker.shut_down();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server;
+
+/// The handle to a running broker. Dropping it ends the broker.
+pub struct ServerHandle {
+    commands: Sender<Command>,
+    control: Option<JoinHandle<Ending>>,
+    addresses: Addresses,
+    logger: Logger,
+}
+
+/// Where the broker listens now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses(Arc<Mutex<Vec<BindAddress>>>);
+
+/// Why the broker could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener cannot be opened.
+    Listen(ListenError),
+    /// The log cannot be opened.
+    Log(LogError),
+    /// The system refuses threads, descriptors or the like.
+    System(io::Error),
+}
+
+/// Why a new configuration was not taken: what was said about the listener that cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadError(pub(crate) String);
+
+impl Server {
+    /// Starts a broker with its own log.
+    ///
+    /// # Errors
+    /// A [`StartError`], after which nothing is left running.
+    pub fn start(config: Config) -> Result<ServerHandle, StartError> {
+        let logger = Logger::start(&config.general.log, PROGRAM).map_err(StartError::Log)?;
+        let log = logger.clone();
+        let bound = Self::bind(config, &mut |kind, text| log.log(kind, text))?;
+        let extras = Extras {
+            logger: Some(logger),
+            ..Extras::default()
+        };
+        bound.start(extras)
+    }
+
+    /// Opens the listening sockets of `config`; `say` gets what is to be logged about it.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`], after which none is open.
+    pub fn bind(
+        config: Config,
+        say: &mut dyn FnMut(Kind, String),
+    ) -> Result<Bound, StartError> {
+        let clock = Clock::start();
+        let max = config.general.global_max_connections.map(limit);
+        let seats = Arc::new(Seats::new(max));
+        let mut opening = Opening {
+            general: &config.general,
+            seats: &seats,
+            clock,
+            say,
+        };
+        let mut listeners = Vec::new();
+        let mut skipped = None;
+        for (number, listener) in (0..).zip(&config.listeners) {
+            match open(listener, number, &mut opening) {
+                Ok(listener) => listeners.push(listener),
+                // Without a configuration, a machine without IPv6 (or IPv4) is served as it is.
+                Err(error) if config.local_only && is_missing_address(&error) => {
+                    let text = error.to_string();
+                    let text = text.strip_prefix("Error: ").unwrap_or(&text);
+                    (opening.say)(Kind::Warning, format!("Warning: {text}"));
+                    skipped = Some(error);
+                }
+                Err(error) => return Err(StartError::Listen(error)),
+            }
+        }
+        match skipped {
+            Some(error) if listeners.is_empty() => Err(StartError::Listen(error)),
+            _ => Ok(Bound {
+                config,
+                clock,
+                seats,
+                listeners,
+            }),
+        }
+    }
+}
+
+impl Bound {
+    /// Starts the threads that serve.
+    ///
+    /// # Errors
+    /// [`StartError::Log`] and [`StartError::System`], after which nothing is left running.
+    pub fn start(self, extras: Extras) -> Result<ServerHandle, StartError> {
+        let logger = match extras.logger {
+            Some(logger) => logger,
+            None => Logger::start(&self.config.general.log, PROGRAM).map_err(StartError::Log)?,
+        };
+        let count = worker_count(self.config.general.worker_threads);
+        let general = &self.config.general;
+        let shared = Arc::new(Shared {
+            tables: SharedLocks::new(random()),
+            directory: Directory::new(general.global_max_clients.map(limit)),
+            loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+        });
+        let settings = self
+            .listeners
+            .iter()
+            .map(|listener| Arc::clone(&listener.settings))
+            .collect();
+        let settings = Arc::new(broker_settings(general, settings));
+
+        let poller = Poller::new(EVENTS_MAX).map_err(StartError::System)?;
+        let mailbox = Mailbox::new(COMMANDS, poller.waker());
+        let commands = mailbox.sender(None);
+        let crew = Crew::prepare(count).map_err(StartError::System)?;
+        let senders = crew.senders();
+        if let Some(first) = senders.first() {
+            publish_log(&logger, first.clone());
+        }
+        let mut control = Control {
+            poller,
+            mailbox,
+            signals: extras.signals,
+            source: extras.source,
+            clock: self.clock,
+            logger: logger.clone(),
+            config: self.config,
+            shared: Arc::clone(&shared),
+            seats: self.seats,
+            workers: senders.into_iter().map(ToWorker::new).collect(),
+            next_listener: self.listeners.len() as u64,
+            listeners: self.listeners,
+            accepting: Accepting::new(reserve().map_err(StartError::System)?),
+            addresses: Addresses::default(),
+            ending: None,
+        };
+        control.register().map_err(StartError::System)?;
+        let addresses = control.addresses.clone();
+        let (tell, started) = bounded(1);
+        let to_control = commands.clone();
+        let clock = self.clock;
+        let log = logger.clone();
+        let body = move || {
+            let crew = match crew.start(&shared, &settings, clock, &log, &to_control) {
+                Ok(crew) => {
+                    let _ = tell.send(Ok(()));
+                    crew
+                }
+                Err((error, crew)) => {
+                    control.stop();
+                    join(crew);
+                    let _ = tell.send(Err(error));
+                    return Ending::Failed("not all workers could be started".to_owned());
+                }
+            };
+            let ending = control.run();
+            control.stop();
+            join(crew);
+            // The log is not to hold the mailbox of a worker that has gone.
+            let _ = log.set_topic_sink(None);
+            ending
+        };
+        let control = spawn("control", body).map_err(StartError::System)?;
+        let started = started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the control thread panicked")));
+        started.map_err(StartError::System)?;
+        Ok(ServerHandle {
+            commands,
+            control: Some(control),
+            addresses,
+            logger,
+        })
+    }
+}
+
+/// The workers before their threads run.
+struct Crew {
+    pollers: Vec<Poller>,
+    mailboxes: Vec<Mailbox<WorkerMail>>,
+}
+
+impl Crew {
+    fn prepare(count: u16) -> io::Result<Self> {
+        let mut crew = Self {
+            pollers: Vec::new(),
+            mailboxes: Vec::new(),
+        };
+        for _ in 0..count {
+            let poller = Poller::new(EVENTS_MAX)?;
+            crew.mailboxes.push(Mailbox::new(MAILBOX, poller.waker()));
+            crew.pollers.push(poller);
+        }
+        Ok(crew)
+    }
+
+    /// Ways to all workers, for somebody who never waits for room.
+    fn senders(&self) -> Vec<Sender<WorkerMail>> {
+        self.mailboxes
+            .iter()
+            .map(|mailbox| mailbox.sender(None))
+            .collect()
+    }
+
+    /// Starts the threads; gives those that run if one cannot be.
+    fn start(
+        self,
+        shared: &Arc<Shared>,
+        settings: &Arc<Settings>,
+        clock: Clock,
+        logger: &Logger,
+        commands: &Sender<Command>,
+    ) -> Result<Vec<JoinHandle<()>>, (io::Error, Vec<JoinHandle<()>>)> {
+        let workers = u16::try_from(self.pollers.len()).unwrap_or(u16::MAX);
+        let posts: Vec<Post> = self
+            .pollers
+            .iter()
+            .map(|poller| {
+                let waker = poller.waker();
+                let senders = self.mailboxes.iter();
+                Post::new(senders.map(|mailbox| mailbox.sender(Some(waker.clone()))).collect())
+            })
+            .collect();
+        let mut threads = Vec::new();
+        let parts = self.pollers.into_iter().zip(self.mailboxes).zip(posts);
+        for (id, ((poller, mailbox), post)) in (0..).zip(parts) {
+            let parts = Parts {
+                id,
+                shared: Arc::clone(shared),
+                clock,
+                logger: logger.clone(),
+                poller,
+                mailbox,
+                post,
+                settings: Arc::clone(settings),
+                workers,
+                seed: random(),
+            };
+            let commands = commands.clone();
+            let body = move || {
+                let mut watch = Watch {
+                    worker: id,
+                    commands,
+                    reason: None,
+                    well: false,
+                };
+                match Worker::new(parts).run() {
+                    Ok(()) => watch.well = true,
+                    Err(error) => watch.reason = Some(error.to_string()),
+                }
+            };
+            match spawn(&format!("worker {id}"), body) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => return Err((error, threads)),
+            }
+        }
+        Ok(threads)
+    }
+}
+
+/// Tells the control thread when a worker ends of itself, by a panic even.
+struct Watch {
+    worker: u16,
+    commands: Sender<Command>,
+    reason: Option<String>,
+    well: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.well {
+            let ended = Command::WorkerEnded {
+                worker: self.worker,
+                reason: self.reason.take(),
+            };
+            let _ = self.commands.push_batch(&mut vec![ended], 0);
+        }
+    }
+}
+
+/// Lets `log_dest topic` publish through the first worker.
+fn publish_log(logger: &Logger, worker: Sender<WorkerMail>) {
+    let sink = move |topic: &'static str, line: &str| {
+        // Lines are not worth waiting for.
+        if !worker.is_full() {
+            let line = WorkerMail::LogLine {
+                topic,
+                line: line.into(),
+            };
+            let _ = worker.push_batch(&mut vec![line], 0);
+        }
+    };
+    // A log that is stuck from the start shows itself soon enough.
+    let _ = logger.set_topic_sink(Some(Box::new(sink)));
+}
+
+/// Whether this machine does not have the address at all.
+const fn is_missing_address(error: &ListenError) -> bool {
+    matches!(error, ListenError::NotAvailable(..))
+}
+
+fn worker_count(configured: Option<NonZeroU16>) -> u16 {
+    configured.map_or_else(
+        || u16::try_from(cores()).unwrap_or(u16::MAX),
+        NonZeroU16::get,
+    )
+}
+
+/// A number that nobody can guess, from the standard library's own source of hash seeds.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        // A worker that panicked has said so.
+        let _ = thread.join();
+    }
+}
+
+impl ServerHandle {
+    /// Where the broker listens now, with the ports that the system chose where 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<BindAddress> {
+        self.addresses.lock().clone()
+    }
+
+    /// The broker's log.
+    #[must_use]
+    pub fn logger(&self) -> &Logger {
+        &self.logger
+    }
+
+    /// Takes another configuration. Nobody is disconnected who is still allowed.
+    ///
+    /// # Errors
+    /// When a listener cannot be opened; nothing has changed then.
+    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        let gone = || ReloadError("The broker has ended.".to_owned());
+        let (reply, result) = bounded(1);
+        self.command(Command::Reload(Box::new(config), reply));
+        result.recv().map_err(|_| gone())?
+    }
+
+    /// Ends the broker: clients are told, wills are published, what waits is sent for two seconds at
+    /// most.
+    pub fn shut_down(mut self) -> Ending {
+        self.command(Command::ShutDown);
+        self.join()
+    }
+
+    /// Waits until the broker ends by a signal or a failure.
+    #[must_use]
+    pub fn wait(mut self) -> Ending {
+        self.join()
+    }
+
+    fn command(&self, command: Command) {
+        // The control thread's wake-up fails only if it has gone.
+        let _ = self.commands.push_batch(&mut vec![command], 0);
+    }
+
+    fn join(&mut self) -> Ending {
+        match self.control.take().map(JoinHandle::join) {
+            Some(Ok(ending)) => ending,
+            Some(Err(_)) => Ending::Failed("the control thread panicked".to_owned()),
+            None => Ending::Asked,
+        }
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        if self.control.is_some() {
+            self.command(Command::ShutDown);
+            self.join();
+        }
+    }
+}
+
+impl Addresses {
+    pub(crate) fn set(&self, addresses: Vec<BindAddress>) {
+        *self.lock() = addresses;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<BindAddress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Log(error) => error.fmt(f),
+            Self::System(error) => write!(f, "Error: Unable to start: {error}."),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(error) => Some(error),
+            Self::Log(error) => Some(error),
+            Self::System(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for ReloadError {}

@@ -1,0 +1,223 @@
+//! One core's thread: it reads and writes the sockets of its connections and turns its shard.
+//!
+//! A turn takes all that is ready (mail, sockets, deadlines), steps the shard, and then finishes:
+//! mail to the other workers leaves first, then one write per connection that has output. System
+//! calls and wake-ups are per turn and connection, never per message.
+
+mod arrive;
+mod core;
+mod read;
+mod sockets;
+mod write;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use midge_broker::{Ended, MessageView, Settings, Shard, Time};
+use midge_codec::QoS;
+use midge_reactor::{Clock, Mailbox, Poller, Ready};
+
+use crate::directory::Directory;
+use crate::log::Logger;
+use crate::mail::{Post, WorkerMail};
+use crate::tables::{SharedLocks, TurnTables};
+
+use self::core::Core;
+use read::Input;
+use sockets::Sockets;
+use write::Closing;
+
+/// Sockets that one wait reports.
+pub(crate) const EVENTS_MAX: usize = 1024;
+
+/// How long a worker that ends tries to send what waits for slow clients.
+const STOP_PATIENCE_MS: u64 = 2_000;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) tables: SharedLocks,
+    pub(crate) directory: Directory,
+    /// Connections of each worker, those on their way to it included.
+    pub(crate) loads: Vec<AtomicUsize>,
+}
+
+/// One core's sockets and shard.
+pub(crate) struct Worker {
+    id: u16,
+    shared: Arc<Shared>,
+    clock: Clock,
+    logger: Logger,
+    poller: Poller,
+    mailbox: Mailbox<WorkerMail>,
+    post: Post,
+    core: Core,
+    sockets: Sockets,
+    input: Input,
+    closing: Closing,
+    /// What [`Self::finish`] writes next; kept for its memory.
+    writing: Vec<usize>,
+    /// Another worker's mailbox is full: nothing more is read until it has room.
+    paused: bool,
+    /// When to end, sent or not.
+    stops_at: Option<Time>,
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) id: u16,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) logger: Logger,
+    pub(crate) poller: Poller,
+    pub(crate) mailbox: Mailbox<WorkerMail>,
+    pub(crate) post: Post,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) workers: u16,
+    /// Random.
+    pub(crate) seed: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let now = Time(parts.clock.now_ms());
+        let shard = Shard::new(parts.id, parts.workers, parts.settings, parts.seed, now);
+        Self {
+            id: parts.id,
+            shared: parts.shared,
+            clock: parts.clock,
+            logger: parts.logger,
+            poller: parts.poller,
+            mailbox: parts.mailbox,
+            post: parts.post,
+            core: Core::new(shard, now),
+            sockets: Sockets::default(),
+            input: Input::new(),
+            closing: Closing::default(),
+            writing: Vec::new(),
+            paused: false,
+            stops_at: None,
+        }
+    }
+
+    /// Serves until the control thread says that the broker ends.
+    ///
+    /// # Errors
+    /// Those of the poller, after which the worker cannot go on.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut ready = Vec::with_capacity(EVENTS_MAX);
+        let mut mail = Vec::new();
+        while !self.is_done() {
+            let timeout = self.timeout();
+            let mailbox = &self.mailbox;
+            self.poller
+                .wait(timeout, &mut ready, || !mailbox.is_empty())?;
+            self.core.now = Time(self.clock.now_ms());
+            let mut tables = shared.tables.turn();
+            self.turn(&ready, &mut mail, &mut tables);
+        }
+        Ok(())
+    }
+
+    fn turn(
+        &mut self,
+        ready: &[Ready],
+        mail: &mut Vec<WorkerMail>,
+        tables: &mut TurnTables<'_>,
+    ) {
+        // A producer that could not be woken looks again by itself when it next runs.
+        let _ = self.mailbox.take(mail);
+        for mail in mail.drain(..) {
+            self.take_mail(mail, tables);
+        }
+        for event in ready {
+            self.note_ready(event);
+        }
+        self.paused = !self.post.is_free();
+        self.read_ready(tables);
+        self.core.fire(tables);
+        self.settle_directory(tables);
+        self.give_up_lingering();
+        self.finish(tables);
+    }
+
+    fn take_mail(&mut self, mail: WorkerMail, tables: &mut TurnTables<'_>) {
+        match mail {
+            WorkerMail::Shard(mail) => {
+                let (shard, mut step) = self.core.step(tables);
+                shard.mail(&mut step, mail);
+            }
+            WorkerMail::Arrival(arrival) => self.arrive(*arrival, tables),
+            WorkerMail::Settings(settings) => {
+                let (shard, mut step) = self.core.step(tables);
+                shard.reconfigure(&mut step, settings);
+            }
+            WorkerMail::Expel(listener) => self.expel(listener, tables),
+            WorkerMail::LogLine { topic, line } => self.publish_log(topic, &line, tables),
+            WorkerMail::ShutDown => {
+                let deadline = self.core.now.plus_millis(STOP_PATIENCE_MS);
+                self.stops_at = Some(deadline);
+                let (shard, mut step) = self.core.step(tables);
+                shard.shut_down(&mut step);
+            }
+        }
+        self.settle_directory(tables);
+    }
+
+    /// Ends the connections of a listener whose clients may not stay after a reload.
+    fn expel(&mut self, listener: u64, tables: &mut TurnTables<'_>) {
+        let ended = Ended::Error("no longer allowed after a reload".to_owned());
+        for conn in self.sockets.of_listener(listener) {
+            let (shard, mut step) = self.core.step(tables);
+            shard.closed(&mut step, conn, &ended);
+        }
+    }
+
+    fn publish_log(&mut self, topic: &str, line: &str, tables: &mut TurnTables<'_>) {
+        let (shard, mut step) = self.core.step(tables);
+        let message = MessageView {
+            topic,
+            payload: line.as_bytes(),
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires: None,
+            publisher: None,
+        };
+        shard.publish(&mut step, &message);
+    }
+
+    /// How long to sleep at most; zero when there is work already.
+    fn timeout(&self) -> Option<Duration> {
+        let readable = !self.paused && self.input.has_readable();
+        if readable || self.core.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.core.shard.next_deadline(),
+            self.closing.next_deadline(),
+            self.stops_at,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.since(Time(self.clock.now_ms())))
+    }
+
+    fn is_done(&self) -> bool {
+        self.stops_at
+            .is_some_and(|deadline| self.sockets.is_empty() || deadline <= self.core.now)
+    }
+
+    fn count_load(&self, worker: u16) {
+        if let Some(load) = self.shared.loads.get(usize::from(worker)) {
+            load.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn discount_load(&self) {
+        if let Some(load) = self.shared.loads.get(usize::from(self.id)) {
+            load.fetch_sub(1, Relaxed);
+        }
+    }
+}

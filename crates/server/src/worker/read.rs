@@ -1,0 +1,278 @@
+//! Reading: from the sockets into the buffer that all connections share, and on to the shard.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+
+use midge_broker::{ConnId, Ended, Next};
+use midge_reactor::{Key, Ready, Received};
+
+use super::Worker;
+use super::arrive::Claimed;
+use super::sockets::Partial;
+use crate::tables::TurnTables;
+
+/// What one read takes at most, and so what one connection gets done per turn.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Bytes read after which a turn is finished early: so outboxes stay small enough for the caches, and
+/// QoS 0 messages are not dropped for a subscriber who would read them.
+const FLUSH_BYTES: usize = 256 * 1024;
+
+/// Bytes of an incomplete packet above which they stay where they are; below, they are copied in front
+/// of what follows, which costs less than a buffer of the connection's own.
+const COPIED_BYTES_MAX: usize = BUFFER_BYTES / 2;
+
+/// Buffers of incomplete packets that are kept for the next one, and their size.
+const POOL_MAX: usize = 256;
+const POOLED_BYTES_MAX: usize = 4 * 1024;
+
+/// What a worker reads with.
+pub(super) struct Input {
+    buffer: Box<[u8]>,
+    /// Sockets that may have bytes.
+    readable: VecDeque<Key>,
+    /// Bytes read since the turn was last finished.
+    unfinished_bytes: usize,
+    pool: Vec<Box<Partial>>,
+}
+
+impl Input {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            readable: VecDeque::new(),
+            unfinished_bytes: 0,
+            pool: Vec::new(),
+        }
+    }
+
+    pub(super) fn has_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    pub(super) fn turn_finished(&mut self) {
+        self.unfinished_bytes = 0;
+    }
+
+    fn give_back(&mut self, mut partial: Box<Partial>) {
+        if partial.bytes.capacity() <= POOLED_BYTES_MAX && self.pool.len() < POOL_MAX {
+            partial.bytes.clear();
+            self.pool.push(partial);
+        }
+    }
+}
+
+/// Whether a socket is to be read again without being reported anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Yes,
+    No,
+}
+
+impl Worker {
+    /// Notes what the poller says about a socket.
+    pub(super) fn note_ready(&mut self, event: &Ready) {
+        let key = event.key;
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        if event.writable && socket.blocked {
+            socket.blocked = false;
+            match socket.conn {
+                Some(_) => self.core.effects.dirty.push(key.slot()),
+                None => self.closing.writable.push(key),
+            }
+        }
+        if event.closed {
+            socket.hung_up = true;
+        }
+        if event.readable && socket.conn.is_some() && !socket.queued {
+            socket.queued = true;
+            self.input.readable.push_back(key);
+        }
+    }
+
+    /// Lets a socket that cannot be written any more be read to its end.
+    pub(super) fn read_to_end(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get_mut(key) {
+            socket.hung_up = true;
+            if !socket.queued {
+                socket.queued = true;
+                self.input.readable.push_back(key);
+            }
+        }
+    }
+
+    /// Reads once from each socket that may have bytes.
+    pub(super) fn read_ready(&mut self, tables: &mut TurnTables<'_>) {
+        let mut buffer = mem::take(&mut self.input.buffer);
+        for _ in 0..self.input.readable.len() {
+            if self.paused {
+                break;
+            }
+            let Some(key) = self.input.readable.pop_front() else {
+                break;
+            };
+            let again = self.read_socket(key, &mut buffer, tables);
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.queued = again == Again::Yes;
+                if socket.queued {
+                    self.input.readable.push_back(key);
+                }
+            }
+            if self.input.unfinished_bytes >= FLUSH_BYTES {
+                self.finish(tables);
+                self.paused = !self.post.is_free();
+            }
+        }
+        self.input.buffer = buffer;
+    }
+
+    fn read_socket(
+        &mut self,
+        key: Key,
+        buffer: &mut [u8],
+        tables: &mut TurnTables<'_>,
+    ) -> Again {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return Again::No;
+        };
+        let Some(conn) = socket.conn else {
+            return Again::No;
+        };
+        let waiting = socket.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let start = if waiting > COPIED_BYTES_MAX { 0 } else { waiting };
+        let Some(space) = buffer.get_mut(start..) else {
+            return Again::No;
+        };
+        let space_bytes = space.len();
+        match socket.stream.read(space) {
+            Ok(Received::Bytes(count)) => {
+                let more = count == space_bytes || socket.hung_up;
+                self.input.unfinished_bytes += count;
+                if let Some(bytes) = buffer.get_mut(..start + count) {
+                    self.take_bytes(key, conn, bytes, start, tables);
+                }
+                if more { Again::Yes } else { Again::No }
+            }
+            Ok(Received::Blocked) => {
+                if let Some(kind) = socket.failed {
+                    self.lose(conn, &Ended::Error(kind.to_string()), tables);
+                }
+                Again::No
+            }
+            Ok(Received::Ended) => {
+                socket.ended = true;
+                self.lose(conn, &Ended::ByPeer, tables);
+                Again::No
+            }
+            Err(error) => {
+                socket.failed = Some(error.kind());
+                self.lose(conn, &Ended::Error(words(&error)), tables);
+                Again::No
+            }
+        }
+    }
+
+    /// Deals with what was read into `bytes`, behind the first `start` that the connection's
+    /// incomplete packet is to be copied to.
+    fn take_bytes(
+        &mut self,
+        key: Key,
+        conn: ConnId,
+        bytes: &mut [u8],
+        start: usize,
+        tables: &mut TurnTables<'_>,
+    ) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(mut partial) = socket.partial.take() else {
+            self.feed(key, conn, bytes, tables);
+            return;
+        };
+        let (front, new) = bytes.split_at_mut(start);
+        if partial.bytes.len() + new.len() < partial.needed {
+            // Grows with what arrives, whatever the packet says it will be.
+            partial.bytes.extend_from_slice(new);
+            socket.partial = Some(partial);
+        } else if partial.bytes.len() == start {
+            front.copy_from_slice(&partial.bytes);
+            self.input.give_back(partial);
+            self.feed(key, conn, bytes, tables);
+        } else {
+            partial.bytes.extend_from_slice(new);
+            self.feed(key, conn, &partial.bytes, tables);
+        }
+    }
+
+    /// Gives `bytes` to the shard and keeps what it has not consumed.
+    pub(super) fn feed(
+        &mut self,
+        key: Key,
+        conn: ConnId,
+        bytes: &[u8],
+        tables: &mut TurnTables<'_>,
+    ) {
+        let mut rest = bytes;
+        loop {
+            let (shard, mut step) = self.core.step(tables);
+            let received = shard.receive(&mut step, conn, rest);
+            rest = rest.get(received.consumed..).unwrap_or_default();
+            let claimed = if self.core.effects.directory.is_empty() {
+                Claimed::None
+            } else {
+                self.claim(Some(conn), tables)
+            };
+            self.settle_directory(tables);
+            match (received.next, claimed) {
+                (Next::Bytes(needed), _) => {
+                    self.keep(key, rest, needed);
+                    return;
+                }
+                (Next::Closed, _) => return,
+                (Next::Claim, Claimed::Answered) => {
+                    // From here on the connection stays.
+                    if let Some(socket) = self.sockets.get_mut(key) {
+                        socket.origin = None;
+                    }
+                }
+                (Next::Claim, Claimed::Elsewhere(worker)) => {
+                    self.move_to(worker, key, conn, rest);
+                    return;
+                }
+                (Next::Claim, Claimed::None) => {
+                    unreachable!("a connection that waits for its claim has made one")
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, key: Key, rest: &[u8], needed: usize) {
+        if rest.is_empty() {
+            return;
+        }
+        if let Some(socket) = self.sockets.get_mut(key) {
+            let mut partial = self.input.pool.pop().unwrap_or_default();
+            partial.bytes.extend_from_slice(rest);
+            partial.needed = needed;
+            socket.partial = Some(partial);
+        }
+    }
+
+    fn lose(&mut self, conn: ConnId, ended: &Ended, tables: &mut TurnTables<'_>) {
+        let (shard, mut step) = self.core.step(tables);
+        shard.closed(&mut step, conn, ended);
+        self.settle_directory(tables);
+    }
+}
+
+/// What the system says, without the number that `io::Error` adds.
+fn words(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(number) = text.find(" (os error") {
+        text.truncate(number);
+    }
+    text
+}

@@ -1,0 +1,346 @@
+//! What all tests share: a broker on a free port, and a blocking client.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU16;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use midge_codec::{
+    Ack, AckKind, Connect, Disconnect, Packet, Properties, Property, Publish, QoS, ReasonCode,
+    Subscribe, Subscription, SubscriptionOptions, Subscriptions, Version, Will,
+};
+use midge_server::config::{CommandLine, Config, Endpoint};
+use midge_server::{BindAddress, Server, ServerHandle};
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const V3: Version = Version::V3_1_1;
+pub const V5: Version = Version::V5;
+
+/// A configuration on a port that the system chooses, with `workers` threads.
+pub fn config(workers: u16, options: &str) -> Config {
+    let text = format!(
+        "worker_threads {workers}\nlog_type none\nsys_interval 0\nlistener 1883 127.0.0.1\n\
+         allow_anonymous true\n{options}"
+    );
+    on_free_port(Config::parse(&text, "test.conf").unwrap())
+}
+
+pub fn on_free_port(mut config: Config) -> Config {
+    for listener in &mut config.listeners {
+        if let Endpoint::Tcp { port, .. } = &mut listener.endpoint {
+            *port = 0;
+        }
+    }
+    config
+}
+
+/// A running broker.
+pub struct Broker {
+    pub handle: ServerHandle,
+    pub address: SocketAddr,
+}
+
+impl Broker {
+    pub fn start(workers: u16) -> Self {
+        Self::with(workers, "")
+    }
+
+    pub fn with(workers: u16, options: &str) -> Self {
+        Self::from(config(workers, options))
+    }
+
+    pub fn from(config: Config) -> Self {
+        let handle = Server::start(config).unwrap();
+        let address = first_address(&handle);
+        Self { handle, address }
+    }
+
+    pub fn tcp(&self) -> TcpStream {
+        tcp(self.address)
+    }
+
+    pub fn connect(&self, client_id: &str) -> Client {
+        Client::connect(self.address, V3, client_id)
+    }
+
+    pub fn connect_v5(&self, client_id: &str) -> Client {
+        Client::connect(self.address, V5, client_id)
+    }
+}
+
+pub fn first_address(handle: &ServerHandle) -> SocketAddr {
+    match handle.addresses().first() {
+        Some(BindAddress::Ip(address)) => *address,
+        other => panic!("no address: {other:?}"),
+    }
+}
+
+/// The configuration of a command line alone.
+pub fn local_config() -> Config {
+    on_free_port(Config::without_file(&CommandLine {
+        quiet: true,
+        ..CommandLine::default()
+    }))
+}
+
+pub fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// A packet that has come, as far as tests ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    ConnAck { present: bool, reason: u8 },
+    Publish { topic: String, payload: Vec<u8>, qos: QoS, id: u16, retain: bool },
+    Ack(AckKind, u16, u8),
+    SubAck(u16),
+    UnsubAck(u16),
+    Pong,
+    Disconnect(u8),
+    Other(String),
+}
+
+/// A client that blocks.
+pub struct Client {
+    pub stream: TcpStream,
+    pub version: Version,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr, version: Version, client_id: &str) -> Self {
+        let (client, present) = Self::open(address, &hello(version, client_id));
+        assert!(!present);
+        client
+    }
+
+    /// Connects with this CONNECT, which must be accepted; tells whether a session was present.
+    pub fn open(address: SocketAddr, connect: &Connect<'_>) -> (Self, bool) {
+        let mut client = Self::new(tcp(address), connect.version);
+        client.send(&Packet::Connect(*connect));
+        match client.next() {
+            Came::ConnAck { present, reason: 0 } => (client, present),
+            other => panic!("not let in: {other:?}"),
+        }
+    }
+
+    pub fn new(stream: TcpStream, version: Version) -> Self {
+        Self {
+            stream,
+            version,
+            unread: Vec::new(),
+        }
+    }
+
+    pub fn send(&mut self, packet: &Packet<'_>) {
+        let bytes = self.bytes(packet);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    pub fn bytes(&self, packet: &Packet<'_>) -> Vec<u8> {
+        encode(self.version, packet)
+    }
+
+    pub fn subscribe(&mut self, filter: &str, qos: QoS) {
+        let list = [Subscription {
+            filter,
+            options: SubscriptionOptions {
+                qos,
+                ..SubscriptionOptions::default()
+            },
+        }];
+        let packet_id = NonZeroU16::new(1).unwrap();
+        self.send(&Packet::Subscribe(Subscribe {
+            packet_id,
+            properties: Properties::NONE,
+            subscriptions: Subscriptions::from_list(&list),
+        }));
+        assert_eq!(self.next(), Came::SubAck(1));
+    }
+
+    /// Publishes and sees the delivery through.
+    pub fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS, id: u16) {
+        self.send(&publish(topic, payload, qos, id));
+        match qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => self.expect_ack(AckKind::PubAck, id),
+            QoS::ExactlyOnce => {
+                self.expect_ack(AckKind::PubRec, id);
+                self.send(&ack(AckKind::PubRel, id));
+                self.expect_ack(AckKind::PubComp, id);
+            }
+        }
+    }
+
+    pub fn expect_ack(&mut self, kind: AckKind, id: u16) {
+        match self.next() {
+            Came::Ack(came, came_id, reason) if reason < 0x80 => {
+                assert_eq!((came, came_id), (kind, id));
+            }
+            other => panic!("not {kind:?} {id}: {other:?}"),
+        }
+    }
+
+    /// Takes a message and sees its delivery through.
+    pub fn take(&mut self) -> (String, Vec<u8>) {
+        match self.next() {
+            Came::Publish { topic, payload, qos, id, .. } => {
+                match qos {
+                    QoS::AtMostOnce => {}
+                    QoS::AtLeastOnce => self.send(&ack(AckKind::PubAck, id)),
+                    QoS::ExactlyOnce => {
+                        self.send(&ack(AckKind::PubRec, id));
+                        self.expect_ack(AckKind::PubRel, id);
+                        self.send(&ack(AckKind::PubComp, id));
+                    }
+                }
+                (topic, payload)
+            }
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    /// Requires that nothing has been sent to this client until now.
+    pub fn expect_silence(&mut self) {
+        self.send(&Packet::PingReq);
+        assert_eq!(self.next(), Came::Pong);
+    }
+
+    pub fn disconnect(mut self) {
+        self.send(&Packet::Disconnect(Disconnect::new(ReasonCode::SUCCESS)));
+        self.expect_end();
+    }
+
+    /// Requires that the broker closes the connection without another packet.
+    pub fn expect_end(&mut self) {
+        match self.try_next() {
+            Err(error) if is_end(&error) => {}
+            other => panic!("not closed: {other:?}"),
+        }
+    }
+
+    pub fn next(&mut self) -> Came {
+        self.try_next().unwrap()
+    }
+
+    pub fn try_next(&mut self) -> io::Result<Came> {
+        loop {
+            if let Some((packet, length)) = Packet::read(&self.unread, self.version).unwrap() {
+                let came = Came::from(&packet);
+                self.unread.drain(..length);
+                return Ok(came);
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.unread.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+}
+
+impl From<&Packet<'_>> for Came {
+    fn from(packet: &Packet<'_>) -> Self {
+        match packet {
+            Packet::ConnAck(connack) => Self::ConnAck {
+                present: connack.session_present,
+                reason: connack.reason.0,
+            },
+            Packet::Publish(publish) => Self::Publish {
+                topic: publish.topic.to_owned(),
+                payload: publish.payload.to_vec(),
+                qos: publish.qos,
+                id: publish.packet_id.map_or(0, NonZeroU16::get),
+                retain: publish.retain,
+            },
+            Packet::Ack(kind, ack) => Self::Ack(*kind, ack.packet_id.get(), ack.reason.0),
+            Packet::SubAck(suback) => Self::SubAck(suback.packet_id.get()),
+            Packet::UnsubAck(unsuback) => Self::UnsubAck(unsuback.packet_id.get()),
+            Packet::PingResp => Self::Pong,
+            Packet::Disconnect(disconnect) => Self::Disconnect(disconnect.reason.0),
+            other => Self::Other(format!("{other:?}")),
+        }
+    }
+}
+
+pub fn hello(version: Version, client_id: &str) -> Connect<'_> {
+    Connect {
+        version,
+        bridge: false,
+        clean_start: true,
+        keep_alive: 0,
+        properties: Properties::NONE,
+        client_id,
+        will: None,
+        user_name: None,
+        password: None,
+    }
+}
+
+/// A CONNECT whose session outlives the connection.
+pub fn persistent<'a>(client_id: &'a str, properties: &'a [Property<'a>]) -> Connect<'a> {
+    Connect {
+        clean_start: false,
+        properties: Properties::from_list(properties),
+        ..hello(V5, client_id)
+    }
+}
+
+pub fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
+    Will {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: Properties::NONE,
+        topic,
+        payload,
+    }
+}
+
+pub fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS, id: u16) -> Packet<'a> {
+    Packet::Publish(Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic,
+        packet_id: NonZeroU16::new(id),
+        properties: Properties::NONE,
+        payload,
+    })
+}
+
+pub fn ack<'a>(kind: AckKind, id: u16) -> Packet<'a> {
+    Packet::Ack(kind, Ack::new(NonZeroU16::new(id).unwrap(), ReasonCode::SUCCESS))
+}
+
+pub fn encode(version: Version, packet: &Packet<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.encode(version, &mut bytes).unwrap();
+    bytes
+}
+
+pub fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Tries `step` again until it has a result.
+pub fn eventually<T>(mut step: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(result) = step() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "what was waited for did not happen");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
