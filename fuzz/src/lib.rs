@@ -5,4 +5,5 @@
 //! `cargo +nightly fuzz run <target>` looks for more; inputs that are worth keeping are few and small,
 //! and the test says how many there may be.
 
+pub mod connection;
 pub mod decode_packet;

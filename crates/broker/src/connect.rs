@@ -168,7 +168,7 @@ impl Shard {
         };
         let client_id = pending.client_id;
         let keep_alive = self.keep_alive(connect.keep_alive);
-        let (session, present) = self.take_session(step, &client_id, connect);
+        let (session, present) = self.take_session(step, &client_id, connect, listener);
         self.fill_connection(step, key, session, connect, listener, &asked, keep_alive);
         self.fill_session(key, session, connect, listener, &asked);
         if self.settings.connection_messages
@@ -218,6 +218,7 @@ impl Shard {
         step: &mut Step<'_>,
         client_id: &Arc<str>,
         connect: &Connect<'_>,
+        listener: &ListenerSettings,
     ) -> (SlabKey, bool) {
         if let Some(old) = self.by_client_id.get(client_id).copied() {
             if let Some(conn) = self.sessions.get(old).and_then(|session| session.conn) {
@@ -226,8 +227,10 @@ impl Shard {
                 self.end(step, conn, &Cause::TakenOver);
             }
             // Without a connection, only a session that outlives connections is still there.
-            if self.sessions.get(old).is_some() {
-                if !connect.clean_start {
+            if let Some(session) = self.sessions.get(old) {
+                // What it is subscribed to and has queued lies below its mount point, so it cannot go on
+                // below another one.
+                if !connect.clean_start && session.mount_point == listener.mount_point {
                     return (old, true);
                 }
                 self.end_session(step, old);
@@ -267,6 +270,11 @@ impl Shard {
         conn.packet_size_max = asked.packet_size_max;
         conn.keep_alive = KeepAlive::new(keep_alive, step.now);
         let deadline = conn.keep_alive.server_deadline();
+        // A timer that is set already looks at the deadline when it fires.
+        let is_first = deadline < conn.timer;
+        if is_first {
+            conn.timer = deadline;
+        }
         if listener.max_topic_alias > 0 && connect.version == Version::V5 {
             conn.aliases_in = Some(Box::new(InboundAliases::default()));
         }
@@ -276,7 +284,9 @@ impl Shard {
         if aliases > 0 {
             conn.aliases_out = Some(Box::new(OutboundAliases::new(aliases)));
         }
-        self.timers.set(deadline, Timer::Conn(key));
+        if is_first {
+            self.timers.set(deadline, Timer::Conn(key));
+        }
     }
 
     fn fill_session(
@@ -362,10 +372,11 @@ impl Shard {
             reason,
             properties: Properties::from_list(properties),
         };
-        let buffer = conn.buffer(&mut self.pool, &mut step.effects.dirty);
-        // A refusal has no field that could be too long.
-        let _ = connack.encode(version, buffer);
-        self.stats.messages_sent += 1;
+        if conn.write(&mut self.pool, &mut step.effects.dirty, |buffer| {
+            connack.encode(version, buffer).is_ok()
+        }) {
+            self.stats.messages_sent += 1;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One client's connection, as a shard keeps it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use midge_proto::{Connection, InboundAliases, KeepAlive, OutboundAliases};
 use crate::Time;
 use crate::outbox::{BufferPool, Outbox};
 use crate::retained::Walk;
+use crate::session::SubscriptionList;
 use crate::settings::ListenerSettings;
 use crate::slab::SlabKey;
 
@@ -49,6 +50,10 @@ pub(crate) struct Conn {
     pub(crate) outbox: Outbox,
     /// The worker knows that bytes wait.
     pub(crate) dirty: bool,
+    /// Bytes of packets other than PUBLISH that were written, less all that the socket has taken since.
+    pub(crate) answers_unsent: usize,
+    /// The earliest timer that is set for this connection.
+    pub(crate) timer: Time,
     /// QoS 0 messages are being dropped; the log has said so.
     pub(crate) dropping: bool,
     /// Messages of QoS 1 and 2 that may be unacknowledged towards the client.
@@ -95,6 +100,8 @@ impl Conn {
             keep_alive: KeepAlive::new(0, now),
             outbox: Outbox::default(),
             dirty: false,
+            answers_unsent: 0,
+            timer: Time::NEVER,
             dropping: false,
             receive_maximum: u16::MAX,
             packet_size_max: 0,
@@ -112,18 +119,59 @@ impl Conn {
         self.protocol.version()
     }
 
-    /// Where to write a packet; notes that the worker has to take it.
+    /// Writes a packet to the outbox, and notes that the worker has to take it. When `fill` fails,
+    /// nothing has happened: a connection that is listed without having bytes would never be listed
+    /// again.
     #[inline]
-    pub(crate) fn buffer<'a>(
-        &'a mut self,
+    pub(crate) fn write(
+        &mut self,
         pool: &mut BufferPool,
         dirty: &mut Vec<usize>,
-    ) -> &'a mut Vec<u8> {
+        fill: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
+        if !self.outbox.write(pool, fill) {
+            return false;
+        }
         if !self.dirty {
             self.dirty = true;
             dirty.push(self.token);
         }
-        self.outbox.buffer(pool)
+        true
+    }
+
+    /// Ends the walks of `filter`, mount point included.
+    pub(crate) fn drop_walk(&mut self, filter: &str) {
+        // With many of them under way, a walk that has lost its meaning is found when it goes on: a client
+        // must not make its unsubscribing dear.
+        if self.walks.len() <= WALKS_SEARCHED_MAX {
+            self.walks.retain(|walk| walk.walk.filter() != filter);
+        }
+    }
+
+    /// Adds a walk. A client that subscribes and never takes its retained messages has not many more of
+    /// them than subscriptions.
+    pub(crate) fn add_walk(&mut self, walk: RetainedWalk, subscriptions: &SubscriptionList) {
+        self.walks.push_back(walk);
+        if self.walks.len() <= 2 * subscriptions.len() + WALKS_SEARCHED_MAX {
+            return;
+        }
+        let walks = std::mem::take(&mut self.walks);
+        let mut newest: HashMap<&str, usize> = HashMap::new();
+        for (place, walk) in walks.iter().enumerate() {
+            if subscriptions.contains(self.visible(walk.walk.filter())) {
+                newest.insert(walk.walk.filter(), place);
+            }
+        }
+        let mut places: Vec<usize> = newest.into_values().collect();
+        places.sort_unstable();
+        let mut places = places.into_iter().peekable();
+        let mut is_newest = |place: &usize| places.next_if_eq(place).is_some();
+        self.walks = walks
+            .into_iter()
+            .enumerate()
+            .filter(|(place, _)| is_newest(place))
+            .map(|(_, walk)| walk)
+            .collect();
     }
 
     /// Whether a QoS 1 or 2 message may be written now. It stays in its queue otherwise, where it costs
@@ -142,6 +190,9 @@ impl Conn {
         }
     }
 }
+
+/// Walks that are searched for one that has lost its meaning.
+const WALKS_SEARCHED_MAX: usize = 256;
 
 /// Unsent bytes above which queued messages wait for the socket.
 const OUTBOX_PAUSE: usize = 128 * 1024;

@@ -260,7 +260,7 @@ impl Shard {
         if self
             .conns
             .get(key)
-            .is_some_and(|conn| conn.outbox.len() >= outbox_bytes_max)
+            .is_some_and(|conn| conn.outbox.backlog() >= outbox_bytes_max)
         {
             self.drop_for_slow_reader(step, key);
         } else {

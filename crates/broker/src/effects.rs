@@ -96,6 +96,8 @@ pub enum Mail {
         group: GroupId,
         /// The member.
         target: Target,
+        /// How many messages it has room for.
+        room: usize,
     },
     /// What a group's home gives a member that has room.
     GroupGrant {

@@ -14,6 +14,7 @@ use crate::deliver::Delivery;
 use crate::effects::Mail;
 use crate::message::Message;
 use crate::route::{GroupId, GroupMatch, Target};
+use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
 
@@ -105,8 +106,12 @@ impl Shard {
                 }
                 self.drain_group(step, group);
             }
-            Mail::GroupPull { group, target } => {
-                let messages = self.take_from_group(step, group, GRANT_MAX);
+            Mail::GroupPull {
+                group,
+                target,
+                room,
+            } => {
+                let messages = self.take_from_group(step, group, room.min(GRANT_MAX));
                 let grant = Mail::GroupGrant {
                     group,
                     home: self.id,
@@ -120,17 +125,7 @@ impl Shard {
                 home,
                 target,
                 messages,
-            } => {
-                for message in &messages {
-                    self.deliver_shared(step, &mut Delivery::kept(message), &target, group, home);
-                }
-                if let Some(key) = self.local(target.session) {
-                    if let Some(session) = self.sessions.get_mut(key) {
-                        session.pulling = false;
-                    }
-                    self.update_presence(step, key);
-                }
-            }
+            } => self.take_grant(step, &target, group, home, messages),
             Mail::StatsRequest { from } => {
                 let stats = Box::new(self.stats());
                 self.post(
@@ -148,20 +143,32 @@ impl Shard {
 
     fn queue_for_group(&mut self, group: GroupId, message: Arc<Message>, step: &Step<'_>) {
         let size = message.size();
-        let (most, bytes_max) = (
-            self.settings.max_queued_messages,
-            self.settings.max_queued_bytes,
-        );
+        let limits = self.queue_limits();
         let queue = self.groups.entry(group).or_default();
-        let full = most > 0 && queue.messages.len() >= most
-            || bytes_max > 0 && queue.bytes + size > bytes_max;
-        if full {
-            self.stats.publish_dropped += 1;
+        let stats = &mut self.stats;
+        stats.queued_messages += 1;
+        stats.queued_bytes += size as u64;
+        while limits.are_met(queue.messages.len(), queue.bytes, size, stats.queued_bytes) {
+            // The message itself is the oldest when nothing else is left.
+            let dropped = match queue.messages.pop_front() {
+                Some(oldest) if limits.overflow == QueueOverflow::DropOldest => oldest.size(),
+                first => {
+                    if let Some(first) = first {
+                        queue.messages.push_front(first);
+                    }
+                    stats.queued_messages -= 1;
+                    stats.queued_bytes -= size as u64;
+                    stats.publish_dropped += 1;
+                    uncount_backlog(step, group, 1);
+                    return;
+                }
+            };
+            queue.bytes -= dropped;
+            stats.queued_messages -= 1;
+            stats.queued_bytes -= dropped as u64;
+            stats.publish_dropped += 1;
             uncount_backlog(step, group, 1);
-            return;
         }
-        self.stats.queued_messages += 1;
-        self.stats.queued_bytes += size as u64;
         queue.bytes += size;
         queue.messages.push_back(message);
     }
@@ -189,6 +196,11 @@ impl Shard {
                 return;
             };
             let home = self.id;
+            if self.local(target.session).is_some() {
+                // At once, so that a member whose window is full now is not chosen again.
+                self.deliver_shared(step, &mut Delivery::kept(&message), &target, group, home);
+                continue;
+            }
             let mail = Mail::DeliverShared {
                 group,
                 home,
@@ -205,15 +217,26 @@ impl Shard {
         group: GroupId,
         most: usize,
     ) -> Vec<Arc<Message>> {
+        let mut taken = Vec::new();
         let Some(queue) = self.groups.get_mut(&group) else {
-            return Vec::new();
+            return taken;
         };
-        let count = queue.messages.len().min(most);
-        let taken: Vec<_> = queue.messages.drain(..count).collect();
-        let bytes: usize = taken.iter().map(|message| message.size()).sum();
-        queue.bytes -= bytes;
-        self.stats.queued_messages -= count as u64;
-        self.stats.queued_bytes -= bytes as u64;
+        let mut count = 0;
+        while taken.len() < most
+            && let Some(message) = queue.messages.pop_front()
+        {
+            count += 1;
+            let size = message.size();
+            queue.bytes -= size;
+            self.stats.queued_messages -= 1;
+            self.stats.queued_bytes -= size as u64;
+            if message.is_expired(step.now) {
+                // [MQTT5-3.3.2-5]
+                self.stats.publish_dropped += 1;
+            } else {
+                taken.push(message);
+            }
+        }
         if queue.messages.is_empty() {
             self.groups.remove(&group);
         }
@@ -221,8 +244,14 @@ impl Shard {
         taken
     }
 
-    /// Asks the homes of a member's groups for what they hold.
-    pub(crate) fn pull_from_groups(&mut self, step: &mut Step<'_>, key: SlabKey) {
+    /// Asks the home of one of a member's groups for what it holds: the first with a backlog behind
+    /// `after`, in the order of their ids.
+    pub(crate) fn pull_from_groups(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        after: Option<GroupId>,
+    ) {
         let session_ref = self.session_ref(key);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
@@ -232,7 +261,7 @@ impl Shard {
         }
         let mount_point = session.mount_point.as_deref().unwrap_or_default();
         let routing = step.tables.routing();
-        let mut wanted = None;
+        let mut wanted: Option<(GroupId, u16, Target)> = None;
         for (filter, subscribed) in session.subscriptions.shared() {
             let shared = filter
                 .strip_prefix("$share/")
@@ -246,6 +275,10 @@ impl Shard {
                 routing.find_group(name, &format!("{mount_point}{filter}"))
             };
             let Some(id) = found else { continue };
+            let best = wanted.map(|(best, ..)| best);
+            if after.is_some_and(|after| id <= after) || best.is_some_and(|best| best <= id) {
+                continue;
+            }
             let Some(group) = routing.group(id) else {
                 continue;
             };
@@ -256,13 +289,23 @@ impl Shard {
                     subscription_id: subscribed.id,
                 };
                 wanted = Some((id, group.home(), target));
-                break;
             }
         }
-        if let Some((group, home, target)) = wanted {
-            session.pulling = true;
-            self.post(step, home, Mail::GroupPull { group, target });
-        }
+        let Some((group, home, target)) = wanted else {
+            return;
+        };
+        session.pulling = true;
+        let window = session
+            .conn
+            .and_then(|conn| self.conns.get(conn))
+            .map_or(0, |conn| usize::from(conn.receive_maximum));
+        let room = window.saturating_sub(session.outgoing.len()).max(1);
+        let mail = Mail::GroupPull {
+            group,
+            target,
+            room,
+        };
+        self.post(step, home, mail);
     }
 
     /// Drops the queues of groups whose last member has left.

@@ -5,7 +5,12 @@
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// The size of a large packet among them.
+    large: usize,
 }
+
+/// Packets from this size on are large: a slow reader cannot help that they wait.
+const LARGE_BYTES: usize = 64 * 1024;
 
 impl Outbox {
     #[inline]
@@ -18,25 +23,55 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// The unsent bytes without those of one large packet: how far the reader is behind. A large packet
+    /// alone must not make the small ones after it be dropped; a second one counts.
+    #[inline]
+    pub(crate) fn backlog(&self) -> usize {
+        self.len().saturating_sub(self.large)
+    }
+
     pub(crate) fn unsent(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
-    /// Where packets are written. An empty outbox takes its buffer from the pool.
+    /// Appends what `fill` writes, or nothing when it fails. An empty outbox takes its buffer from the
+    /// pool.
     #[inline]
-    pub(crate) fn buffer(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+    pub(crate) fn write(
+        &mut self,
+        pool: &mut BufferPool,
+        fill: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
         if self.bytes.capacity() == 0 {
             self.bytes = pool.take();
         }
-        &mut self.bytes
+        let before = self.bytes.len();
+        let written = fill(&mut self.bytes);
+        if !written {
+            self.bytes.truncate(before);
+        }
+        pool.outboxes += usize::from(before == 0 && !self.bytes.is_empty());
+        let size = self.bytes.len() - before;
+        pool.unsent_bytes += size;
+        if size >= LARGE_BYTES && self.large == 0 {
+            self.large = size;
+        }
+        if self.bytes.is_empty() {
+            pool.give(std::mem::take(&mut self.bytes));
+        }
+        written
     }
 
     /// Notes that the first `count` unsent bytes have gone; gives the buffer back when all have.
     pub(crate) fn consume(&mut self, count: usize, pool: &mut BufferPool) {
-        self.sent = (self.sent + count).min(self.bytes.len());
+        let count = count.min(self.len());
+        self.sent += count;
+        pool.unsent_bytes -= count;
         if self.sent == self.bytes.len() {
+            pool.outboxes -= usize::from(count > 0);
             pool.give(std::mem::take(&mut self.bytes));
             self.sent = 0;
+            self.large = 0;
         } else if self.sent > 64 * 1024 && self.sent > self.bytes.len() / 2 {
             // A slow reader's sent bytes must not pile up in front of the unsent ones.
             self.bytes.drain(..self.sent);
@@ -44,7 +79,10 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn take(self) -> Vec<u8> {
+    /// The unsent bytes of a connection that is over.
+    pub(crate) fn take(self, pool: &mut BufferPool) -> Vec<u8> {
+        pool.outboxes -= usize::from(!self.is_empty());
+        pool.unsent_bytes -= self.len();
         let mut bytes = self.bytes;
         if self.sent > 0 {
             bytes.drain(..self.sent);
@@ -53,10 +91,14 @@ impl Outbox {
     }
 }
 
-/// Buffers that outboxes share, so that a turn's output costs no allocation.
+/// Buffers that outboxes share, so that a turn's output costs no allocation; and how full they are.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     buffers: Vec<Vec<u8>>,
+    /// Outboxes with unsent bytes.
+    pub(crate) outboxes: usize,
+    /// Unsent bytes in all of them.
+    pub(crate) unsent_bytes: usize,
 }
 
 /// Buffers kept for later; more than this many connections with output at once is rare.

@@ -13,9 +13,12 @@ use crate::slab::SlabKey;
 
 /// Levels of a topic that the broker takes, as Mosquitto does: 200 slashes.
 pub(crate) const LEVELS_MAX: usize = 201;
-/// Bytes of unfinished QoS 2 messages that a client of 3.x may have; in 5.0 the receive maximum bounds
-/// their number.
+/// Bytes of unfinished QoS 2 messages that a client may have when no receive maximum bounds their number.
+/// One message is never too many.
 const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Topics of requests to the broker itself.
+const CONTROL: &str = "$CONTROL/";
 
 /// Why nobody but the broker may publish to `topic`.
 pub(crate) fn denied(topic: &str) -> Option<&'static str> {
@@ -172,7 +175,10 @@ impl Shard {
         if !view.topic.starts_with('$') {
             return Verdict::Take;
         }
-        if view.topic.starts_with("$CONTROL/") {
+        if view.topic.starts_with(CONTROL) {
+            if view.qos == QoS::ExactlyOnce {
+                return Verdict::Take;
+            }
             self.answer_control(step, key, view.topic);
             return Verdict::Drop(ReasonCode::SUCCESS);
         }
@@ -191,6 +197,11 @@ impl Shard {
 
     /// No `$CONTROL` endpoint exists; the client that asks is told so, and nobody else hears of it.
     fn answer_control(&mut self, step: &mut Step<'_>, key: SlabKey, topic: &str) {
+        let unsent = self.conns.get(key).map_or(0, |conn| conn.outbox.len());
+        if unsent >= self.settings.outbox_bytes_max {
+            self.stats.publish_dropped += 1;
+            return;
+        }
         let topic = format!("{topic}/response");
         let view = MessageView {
             topic: &topic,
@@ -244,8 +255,17 @@ impl Shard {
             session.incoming_bytes += view.size();
             let old = session.incoming.insert(id, view.keep());
             session.incoming_bytes -= old.map_or(0, |message| message.size());
-            if version != Version::V5 && session.incoming_bytes > UNFINISHED_BYTES_MAX {
-                return Err(Fault::close("too many bytes of unfinished QoS 2 messages"));
+            if receive_maximum == usize::from(u16::MAX)
+                && session.incoming_bytes > UNFINISHED_BYTES_MAX
+                && session.incoming.len() > 1
+            {
+                return Err(Fault::disconnect(
+                    ReasonCode::QUOTA_EXCEEDED,
+                    "too many bytes of unfinished QoS 2 messages",
+                ));
+            }
+            if view.topic.starts_with(CONTROL) {
+                self.answer_control(step, key, view.topic);
             }
         }
         self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::SUCCESS);
@@ -269,7 +289,10 @@ impl Shard {
         });
         let reason = match message {
             Some(message) => {
-                self.route(step, &mut Delivery::kept(&message));
+                let delivery = &mut Delivery::kept(&message);
+                if !delivery.view.topic.starts_with(CONTROL) {
+                    self.route(step, delivery);
+                }
                 ReasonCode::SUCCESS
             }
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -290,13 +313,18 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if reason == ReasonCode::SUCCESS || conn.version() != Version::V5 {
-            // The short form is the same in all versions, and smaller than any maximum packet size
-            // that lets a PUBLISH through.
-            let [high, low] = id.get().to_be_bytes();
-            let bytes = [kind.packet_type().first_byte(), 2, high, low];
-            conn.buffer(&mut self.pool, &mut step.effects.dirty)
-                .extend_from_slice(&bytes);
+        let is_short = reason == ReasonCode::SUCCESS || conn.version() != Version::V5;
+        let [high, low] = id.get().to_be_bytes();
+        let bytes = [kind.packet_type().first_byte(), 2, high, low];
+        // A smaller maximum packet size is absurd, but `send` obeys it [MQTT5-3.1.2-24].
+        let fits = conn.packet_size_max == 0 || conn.packet_size_max as usize >= bytes.len();
+        if is_short && fits {
+            // The short form is the same in all versions.
+            conn.write(&mut self.pool, &mut step.effects.dirty, |buffer| {
+                buffer.extend_from_slice(&bytes);
+                true
+            });
+            conn.answers_unsent += bytes.len();
             self.stats.messages_sent += 1;
             return;
         }

@@ -71,11 +71,12 @@ impl<V> Retained<V> {
     ) -> WalkState {
         let Walk {
             filter,
+            reaches_dollar,
             from,
             state,
         } = walk;
         if *state == WalkState::More {
-            *state = match Pattern::new(filter) {
+            *state = match Pattern::new(filter, *reaches_dollar) {
                 Some(pattern) => self.search(&pattern, from, visits_max.max(1), each),
                 None => {
                     if let Some(value) = self.get(filter) {

@@ -91,13 +91,18 @@ impl Shard {
         if room == 0 {
             return;
         }
-        let Some(mut walk) = self
-            .conns
-            .get_mut(key)
-            .and_then(|conn| conn.walks.pop_front())
-        else {
+        let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let Some(mut walk) = conn.walks.pop_front() else {
+            return;
+        };
+        let session = conn.session.and_then(|session| self.sessions.get(session));
+        let filter = conn.visible(walk.walk.filter());
+        if session.is_none_or(|session| !session.subscriptions.contains(filter)) {
+            // The client has unsubscribed [MQTT5-3.10.4-2].
+            return;
+        }
         let mut batch: Vec<Arc<Message>> = Vec::new();
         let mut bytes = 0;
         let mut state = WalkState::Done;

@@ -92,7 +92,8 @@ impl Shard {
         let Some(conn) = self.conns.remove(key) else {
             return;
         };
-        step.effects.closed.push((conn.token, conn.outbox.take()));
+        let rest = conn.outbox.take(&mut self.pool);
+        step.effects.closed.push((conn.token, rest));
         let session = conn
             .session
             .and_then(|session| self.sessions.get_mut(session));

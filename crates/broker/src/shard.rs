@@ -131,6 +131,13 @@ pub(crate) struct Scratch {
     pub(crate) fired: Vec<Timer>,
 }
 
+/// Bytes of answers that a client may leave unread while it sends on. Whoever takes what it is sent stays
+/// far below: an answer is shorter than what it answers.
+const ANSWERS_UNSENT_MAX: usize = 1024 * 1024;
+
+/// Timers without meaning that are not worth a sweep.
+const SPARE_TIMERS: usize = 1024;
+
 /// Seconds between two sweeps.
 pub(crate) const SWEEP_SECS: u64 = 1;
 
@@ -159,24 +166,29 @@ impl Shard {
             own_mail: VecDeque::new(),
             groups: HashMap::new(),
             random,
-            sys: (id == 0).then(|| Box::new(SysTree::new(shards))),
+            sys: (id == 0).then(|| Box::new(SysTree::new(shards, now))),
             started: now,
             shards,
             settings,
         };
         shard.timers.set(now.plus_secs(SWEEP_SECS), Timer::Sweep);
-        if shard.sys.is_some() {
-            shard.timers.set(now, Timer::Sys);
-        }
+        shard.start_sys(now);
         shard
     }
 
     /// Takes new settings. Connections keep those of their listener that were agreed with the client.
     pub fn reconfigure(&mut self, step: &mut Step<'_>, settings: Arc<Settings>) {
-        let sys_was_off = self.settings.sys_interval == 0;
         self.settings = settings;
-        if self.sys.is_some() && sys_was_off && self.settings.sys_interval > 0 {
-            self.timers.set(step.now, Timer::Sys);
+        self.start_sys(step.now);
+    }
+
+    fn start_sys(&mut self, now: Time) {
+        if let Some(sys) = &mut self.sys
+            && !sys.timer_is_set
+            && self.settings.sys_interval > 0
+        {
+            sys.timer_is_set = true;
+            self.timers.set(now, Timer::Sys);
         }
     }
 
@@ -186,8 +198,9 @@ impl Shard {
         let mut conn = Conn::new(token, origin, step.now);
         conn.protocol
             .set_packet_size_max(self.settings.max_packet_size);
-        let key = self.conns.insert(conn);
         let due = step.now.plus_secs(self.settings.connect_timeout);
+        conn.timer = due;
+        let key = self.conns.insert(conn);
         self.timers.set(due, Timer::Conn(key));
         self.stats.sockets += 1;
         ConnId(key)
@@ -195,7 +208,11 @@ impl Shard {
 
     /// Gives up a connection without a word to anyone: it moves to another shard.
     pub fn forget(&mut self, conn: ConnId) {
-        self.conns.remove(conn.0);
+        if let Some(conn) = self.conns.remove(conn.0) {
+            conn.outbox.take(&mut self.pool);
+            // The other shard counts it.
+            self.stats.sockets = self.stats.sockets.saturating_sub(1);
+        }
     }
 
     /// Takes bytes from a connection: those that an earlier call did not consume, and what came after.
@@ -237,6 +254,9 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else {
             return Ok(One::Wait(Next::Closed));
         };
+        if conn.answers_unsent > ANSWERS_UNSENT_MAX {
+            return Err(Fault::close("the client does not read its answers"));
+        }
         // Where a packet ends is unknown if its length is malformed, so nothing more can be said.
         let header =
             Header::peek(bytes).map_err(|_| Fault::close("the remaining length is malformed"))?;
@@ -364,6 +384,7 @@ impl Shard {
         };
         self.stats.bytes_sent += count as u64;
         state.outbox.consume(count, &mut self.pool);
+        state.answers_unsent = state.answers_unsent.saturating_sub(count);
         if state.outbox.is_empty() {
             state.dirty = false;
             state.dropping = false;
@@ -418,9 +439,13 @@ impl Shard {
     }
 
     fn connection_timer(&mut self, step: &mut Step<'_>, key: SlabKey) {
-        let Some(conn) = self.conns.get(key) else {
+        let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.timer > step.now {
+            // A later timer than the one that counts.
+            return;
+        }
         if conn.session.is_none() {
             self.end(step, key, &Cause::NoConnect);
             return;
@@ -429,8 +454,27 @@ impl Shard {
         if deadline <= step.now {
             self.end(step, key, &Cause::KeepAlive);
         } else {
+            conn.timer = deadline;
             self.timers.set(deadline, Timer::Conn(key));
         }
+    }
+
+    /// Frees timers whose connections and sessions have gone, when they are many: clients that come and go
+    /// would else leave them behind for as long as their keep alive.
+    pub(crate) fn sweep_timers(&mut self) {
+        let meaningful = self.conns.len() + self.sessions.len();
+        if self.timers.len() < 2 * meaningful + SPARE_TIMERS {
+            return;
+        }
+        let (conns, sessions) = (&self.conns, &self.sessions);
+        self.timers.retain(|due, timer| {
+            let counts = match timer {
+                Timer::Conn(key) => conns.get(*key).map(|conn| conn.timer),
+                Timer::Session(key) => sessions.get(*key).map(|session| session.timer),
+                Timer::Sys | Timer::Sweep => Some(Time::NEVER),
+            };
+            counts.is_some_and(|counts| due <= counts.plus_secs(1))
+        });
     }
 
     /// Ends all connections because the broker stops: 5.0 clients are told, wills are published.
@@ -451,6 +495,8 @@ impl Shard {
         let mut stats = self.stats;
         stats.sessions = self.sessions.len() as u64;
         stats.sockets_open = self.conns.len() as u64;
+        stats.outboxes = self.pool.outboxes as u64;
+        stats.outbox_bytes = self.pool.unsent_bytes as u64;
         stats
     }
 
@@ -512,16 +558,19 @@ impl Shard {
         };
         let version = conn.version();
         let limit = conn.packet_size_max as usize;
-        let buffer = conn.buffer(&mut self.pool, &mut step.effects.dirty);
-        let before = buffer.len();
-        // The broker builds no packet with a field that is too long.
-        let written = packet.encode(version, buffer).is_ok();
-        if !written || limit > 0 && buffer.len() - before > limit {
-            buffer.truncate(before);
-            return false;
+        let mut length = 0;
+        let written = conn.write(&mut self.pool, &mut step.effects.dirty, |buffer| {
+            let before = buffer.len();
+            // The broker builds no packet with a field that is too long.
+            let is_encoded = packet.encode(version, buffer).is_ok();
+            length = buffer.len() - before;
+            is_encoded && (limit == 0 || length <= limit)
+        });
+        if written {
+            conn.answers_unsent += length;
+            self.stats.messages_sent += 1;
         }
-        self.stats.messages_sent += 1;
-        true
+        written
     }
 
     /// The address of a session of this shard.

@@ -133,12 +133,16 @@ impl Shard {
                 RetainHandling::DoNotSend => false,
             };
             if wants_retained && self.settings.retain_available {
-                let walk = Walk::new(&mounted);
-                conn.walks.push_back(RetainedWalk {
-                    walk,
+                if !is_new {
+                    // [MQTT5-3.8.4-4]: from the beginning.
+                    conn.drop_walk(&mounted);
+                }
+                let walk = RetainedWalk {
+                    walk: Walk::new(&mounted),
                     qos,
                     subscription_id: id,
-                });
+                };
+                conn.add_walk(walk, &session.subscriptions);
                 self.walk_starts.push(key);
             }
             self.changes.push(Change::Subscribe {
@@ -191,8 +195,14 @@ impl Shard {
         if !session.subscriptions.remove(filter) {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
         }
-        self.changes
-            .push(leave(filter, session.mount_point.as_deref(), session_ref));
+        let mount_point = session.mount_point.as_deref();
+        self.changes.push(leave(filter, mount_point, session_ref));
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.walks.is_empty()
+        {
+            // [MQTT5-3.10.4-2]
+            conn.drop_walk(&format!("{}{filter}", mount_point.unwrap_or_default()));
+        }
         ReasonCode::SUCCESS
     }
 }

@@ -19,6 +19,8 @@ use crate::tables::{RetainedChange, RetainedChanges};
 pub(crate) struct SysTree {
     /// What each shard said last.
     answers: Vec<Option<Stats>>,
+    /// A timer for the next round is set.
+    pub(crate) timer_is_set: bool,
     /// What was published last: a value is published when it changes.
     published: HashMap<&'static str, String>,
     loads: Vec<Load>,
@@ -58,9 +60,10 @@ const SPANS: [f64; 3] = [60.0, 300.0, 900.0];
 const SWEEP_VISITS: usize = 1000;
 
 impl SysTree {
-    pub(crate) fn new(shards: u16) -> Self {
+    pub(crate) fn new(shards: u16, now: crate::Time) -> Self {
         Self {
             answers: vec![None; usize::from(shards)],
+            timer_is_set: false,
             published: HashMap::new(),
             loads: vec![
                 load!("messages/received", |s| s.messages_received),
@@ -74,7 +77,7 @@ impl SysTree {
                 load!("connections", |s| s.connections),
             ],
             last: Stats::default(),
-            last_at: crate::Time(0),
+            last_at: now,
             clients_maximum: 0,
             has_version: false,
             sweep: None,
@@ -85,14 +88,16 @@ impl SysTree {
 impl Shard {
     /// Begins a round of `$SYS`: all shards are asked for their counters.
     pub(crate) fn sys_timer(&mut self, step: &mut Step<'_>) {
-        if self.settings.sys_interval == 0 {
+        let Some(sys) = &mut self.sys else {
+            return;
+        };
+        sys.timer_is_set = self.settings.sys_interval > 0;
+        if !sys.timer_is_set {
             return;
         }
+        sys.answers.fill(None);
         self.timers
             .set(step.now.plus_secs(self.settings.sys_interval), Timer::Sys);
-        if let Some(sys) = &mut self.sys {
-            sys.answers.fill(None);
-        }
         for shard in 0..self.shards {
             self.post(step, shard, Mail::StatsRequest { from: self.id });
         }
@@ -235,10 +240,11 @@ impl Shard {
             .set(step.now.plus_secs(SWEEP_SECS), Timer::Sweep);
         self.settle(step);
         self.sweep_groups(step);
+        self.sweep_timers();
         let Some(mut sys) = self.sys.take() else {
             return;
         };
-        let mut walk = sys.sweep.take().unwrap_or_else(|| Walk::new("#"));
+        let mut walk = sys.sweep.take().unwrap_or_else(Walk::everything);
         let mut expired = RetainedChanges::new();
         let mut state = WalkState::Done;
         step.tables.read_retained(&mut |retained| {

@@ -156,9 +156,28 @@ impl<K> TimerWheel<K> {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// How many timers are set.
+    pub(crate) const fn len(&self) -> usize {
         self.length
+    }
+
+    /// Removes timers that `keep` does not want, by the latest moment at which they fire and their key.
+    /// Looks at all of them.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Time, &K) -> bool) {
+        self.length = 0;
+        for level in &mut self.levels {
+            level.occupied = 0;
+            for (number, entries) in level.slots.iter_mut().enumerate() {
+                entries.retain(|(tick, key)| keep(Time((tick + 1) * TICK_MILLIS), key));
+                if entries.len() < entries.capacity() / 4 {
+                    entries.shrink_to_fit();
+                }
+                if !entries.is_empty() {
+                    level.occupied |= 1 << number;
+                    self.length += entries.len();
+                }
+            }
+        }
     }
 }
 
@@ -191,6 +210,26 @@ mod tests {
         let mut fired = Vec::new();
         wheel.fire(Time(10_000 + 2 * TICK_MILLIS), &mut fired);
         assert_eq!(fired.len(), 1);
+    }
+
+    #[test]
+    fn what_is_removed_does_not_fire_and_takes_no_memory() {
+        let mut wheel = TimerWheel::new(Time(1_000));
+        for number in 0..100_000 {
+            wheel.set(Time(2_000 + number * 77), number);
+        }
+        wheel.retain(|due, number| {
+            assert!(due.0 >= 2_000 + number * 77);
+            number % 1000 == 0
+        });
+        assert_eq!(wheel.len(), 100);
+        let slots = wheel.levels.iter().flat_map(|level| &level.slots);
+        let places: usize = slots.map(Vec::capacity).sum();
+        assert!(places <= 1_000, "{places}");
+        let mut fired = Vec::new();
+        wheel.fire(Time(10_000_000), &mut fired);
+        assert_eq!(fired, (0..100).map(|n| n * 1000).collect::<Vec<u64>>());
+        assert_eq!((wheel.len(), wheel.next()), (0, None));
     }
 
     proptest! {

@@ -14,6 +14,31 @@ use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
 use crate::write::{Form, Written};
 
+/// What bounds a queue.
+pub(crate) struct QueueLimits {
+    messages: usize,
+    bytes: usize,
+    /// For all queues of the shard.
+    bytes_total: u64,
+    pub(crate) overflow: QueueOverflow,
+}
+
+impl QueueLimits {
+    /// Whether a queue with so many messages and bytes has no place for another of `size` bytes.
+    /// `total`: bytes in all queues, the message's included.
+    pub(crate) const fn are_met(
+        &self,
+        messages: usize,
+        bytes: usize,
+        size: usize,
+        total: u64,
+    ) -> bool {
+        self.messages > 0 && messages >= self.messages
+            || self.bytes > 0 && bytes + size > self.bytes
+            || total > self.bytes_total
+    }
+}
+
 impl Shard {
     /// A message that its session may have to keep: sent when the window and the socket have room and
     /// nothing waits before it, else queued.
@@ -110,43 +135,54 @@ impl Shard {
     /// Lets a message wait, within the limits of its session and of the broker.
     fn enqueue(&mut self, step: &mut Step<'_>, key: SlabKey, queued: Queued) {
         let size = queued.message.size();
-        let settings = Arc::clone(&self.settings);
-        let share = settings.max_queued_bytes_total / usize::from(self.shards.max(1));
+        let limits = self.queue_limits();
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         // Offline, what was sent and not acknowledged counts as waiting too.
-        let waiting = match session.conn {
-            Some(_) => session.queue.len(),
-            None => session.queue.len() + session.outgoing.len(),
+        let sent = match session.conn {
+            Some(_) => 0,
+            None => session.outgoing.len(),
         };
-        let over = |most: usize, now: usize| most > 0 && now > most;
-        let mut full = over(settings.max_queued_messages, waiting + 1)
-            || over(settings.max_queued_bytes, session.queue.bytes() + size)
-            || over(
-                share,
-                usize::try_from(self.stats.queued_bytes).unwrap_or(usize::MAX),
-            );
-        if full && settings.queue_overflow == QueueOverflow::DropOldest {
-            while full && let Some(oldest) = session.queue.pop() {
-                self.stats.queued_messages -= 1;
-                self.stats.queued_bytes -= oldest.message.size() as u64;
-                self.stats.publish_dropped += 1;
-                full = over(settings.max_queued_bytes, session.queue.bytes() + size)
-                    || over(
-                        share,
-                        usize::try_from(self.stats.queued_bytes).unwrap_or(usize::MAX),
-                    );
+        let mut overflows = false;
+        loop {
+            let (waiting, bytes) = (session.queue.len() + sent, session.queue.bytes());
+            if !limits.are_met(waiting, bytes, size, self.stats.queued_bytes) {
+                session.queue.push(queued);
+                break;
             }
-            self.log_overflow(step, key);
-        } else if full {
-            self.uncount(size);
+            overflows = true;
+            let oldest = match limits.overflow {
+                QueueOverflow::DropOldest => session.queue.pop(),
+                QueueOverflow::DropNewest => None,
+            };
+            // The message itself is the oldest when no other is left to be dropped.
+            let dropped = oldest.as_ref().map_or(size, |oldest| oldest.message.size());
+            self.stats.queued_messages -= 1;
+            self.stats.queued_bytes -= dropped as u64;
             self.stats.publish_dropped += 1;
-            self.log_overflow(step, key);
-            return;
+            if oldest.is_none() {
+                break;
+            }
         }
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.queue.push(queued);
+        if overflows {
+            self.log_overflow(step, key);
+        }
+    }
+
+    /// What bounds each queue of this shard.
+    pub(crate) fn queue_limits(&self) -> QueueLimits {
+        let settings = &self.settings;
+        let share = settings.max_queued_bytes_total / usize::from(self.shards.max(1));
+        QueueLimits {
+            messages: settings.max_queued_messages,
+            bytes: settings.max_queued_bytes,
+            // A limit of fewer bytes than shards is a limit nonetheless.
+            bytes_total: match settings.max_queued_bytes_total {
+                0 => u64::MAX,
+                _ => (share as u64).max(1),
+            },
+            overflow: settings.queue_overflow,
         }
     }
 

@@ -134,18 +134,20 @@ impl Conn {
                 .count();
             shared.id_at = 1 + length_bytes + 2 + view.topic.len();
         }
-        let buffer = self.buffer(pool, dirty);
-        let start = buffer.len();
-        buffer.extend_from_slice(&shared.bytes);
-        if let Some(first) = buffer.get_mut(start) {
-            *first = publish_of(view, "", &[], form).first_byte();
-        }
-        let id_at = start + shared.id_at;
-        if let Some(id) = form.packet_id
-            && let Some(place) = buffer.get_mut(id_at..id_at + 2)
-        {
-            place.copy_from_slice(&id.get().to_be_bytes());
-        }
+        self.write(pool, dirty, |buffer| {
+            let start = buffer.len();
+            buffer.extend_from_slice(&shared.bytes);
+            if let Some(first) = buffer.get_mut(start) {
+                *first = publish_of(view, "", &[], form).first_byte();
+            }
+            let id_at = start + shared.id_at;
+            if let Some(id) = form.packet_id
+                && let Some(place) = buffer.get_mut(id_at..id_at + 2)
+            {
+                place.copy_from_slice(&id.get().to_be_bytes());
+            }
+            true
+        });
         Written::Yes
     }
 
@@ -166,10 +168,12 @@ impl Conn {
             return self.write_publish_with_extras(pool, dirty, now, view, form);
         }
         let publish = publish_of(view, self.visible(view.topic), &[], form);
-        let buffer = self.buffer(pool, dirty);
-        match publish.encode(version, buffer) {
-            Ok(()) => Written::Yes,
-            Err(_) => Written::TooLarge,
+        if self.write(pool, dirty, |buffer| {
+            publish.encode(version, buffer).is_ok()
+        }) {
+            Written::Yes
+        } else {
+            Written::TooLarge
         }
     }
 
@@ -224,8 +228,9 @@ impl Conn {
         if too_large(&publish) {
             return Written::TooLarge;
         }
-        let buffer = self.buffer(pool, dirty);
-        if publish.encode(version, buffer).is_err() {
+        if !self.write(pool, dirty, |buffer| {
+            publish.encode(version, buffer).is_ok()
+        }) {
             return Written::TooLarge;
         }
         if let AliasUse::Assign(_) = alias {

@@ -40,13 +40,17 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
 /// Whether any byte is `+` or `#`.
 #[inline]
 pub(crate) fn has_wildcard(bytes: &[u8]) -> bool {
-    words(bytes).fold(0, |found, word| found | equal(word, b'+') | equal(word, b'#')) != 0
+    words(bytes).fold(0, |found, word| {
+        found | equal(word, b'+') | equal(word, b'#')
+    }) != 0
 }
 
 /// How many bytes are `/`.
 #[inline]
 pub(crate) fn slashes(bytes: &[u8]) -> usize {
-    words(bytes).map(|word| equal(word, b'/').count_ones() as usize).sum()
+    words(bytes)
+        .map(|word| equal(word, b'/').count_ones() as usize)
+        .sum()
 }
 
 #[cfg(test)]
@@ -56,7 +60,13 @@ mod tests {
     use std::vec::Vec;
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![any::<u8>(), 0x1E_u8..0x30, Just(0x7E), Just(0x7F), Just(0x80)];
+        let byte = prop_oneof![
+            any::<u8>(),
+            0x1E_u8..0x30,
+            Just(0x7E),
+            Just(0x7F),
+            Just(0x80)
+        ];
         proptest::collection::vec(byte, 0..40)
     }
 

@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_mosquittos() {
-        let plain = Launch::default();
-        assert_eq!(of(""), Ok(Request::Run(plain.clone())));
+        assert_eq!(of(""), Ok(Request::Run(Launch::default())));
         assert_eq!(
             of("-c m.conf -d -v -p 1884 --port 1885"),
             Ok(Request::Run(Launch {

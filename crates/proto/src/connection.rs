@@ -144,6 +144,9 @@ impl Connection {
         if self.role == Role::Server && length > self.limit(kind) {
             return Err(Fault::close("the packet is too large for its kind"));
         }
+        if matches!(kind, PacketType::PingReq | PacketType::PingResp) && header.remaining > 0 {
+            return Err(Fault::decode(kind, DecodeError::TrailingBytes));
+        }
         let allowed = match kind {
             // A server closes without an answer, as Mosquitto does [MQTT5-3.1.0-2].
             PacketType::Connect => return Err(Fault::close("second CONNECT")),
@@ -169,7 +172,7 @@ impl Connection {
         // The flags are judged before the sense of the packet.
         let flagged = matches!(
             kind,
-            PacketType::SubAck | PacketType::UnsubAck | PacketType::PingResp
+            PacketType::SubAck | PacketType::UnsubAck | PacketType::PingResp | PacketType::Auth
         ) && header.first & 0x0F != 0;
         Err(if flagged {
             Fault::decode(kind, DecodeError::HeaderFlags)

@@ -27,7 +27,7 @@ pub struct Outgoing<M> {
     first_place: u32,
     last_id: u16,
     unfinished: usize,
-    /// `slots[..sent]` have been sent on the present connection.
+    /// `slots[..sent]` have been sent on the present connection; the next, if any, is unfinished.
     sent: usize,
     /// How many of those are unfinished.
     sent_unfinished: usize,
@@ -196,8 +196,21 @@ impl<M> Outgoing<M> {
             self.empty();
         } else if self.slots.len() > 2 * self.unfinished + GAPS_MAX {
             self.compact();
+        } else {
+            self.pass_gaps();
         }
         Acked::Finished(message)
+    }
+
+    /// Finished deliveries are not due again.
+    fn pass_gaps(&mut self) {
+        while self
+            .slots
+            .get(self.sent)
+            .is_some_and(|slot| slot.step == Step::Finished)
+        {
+            self.sent += 1;
+        }
     }
 
     /// A burst must not leave its buffer with a session that idles.
@@ -264,17 +277,16 @@ impl<M> Outgoing<M> {
     /// (`[MQTT5-4.4.0-1]`, `[MQTT311-4.4.0-1]`). `None`: nothing, or the receive maximum of the new
     /// connection is used up for now.
     pub fn next_resend(&mut self, receive_maximum: u16) -> Option<Resend<'_, M>> {
-        while self.slots.get(self.sent)?.step == Step::Finished {
-            self.sent += 1;
-        }
         let slot = self.slots.get(self.sent)?;
         let is_publish = slot.step != Step::AwaitsPubComp;
         if is_publish && self.sent_unfinished >= usize::from(receive_maximum) {
             return None;
         }
+        let index = self.sent;
         self.sent += 1;
         self.sent_unfinished += 1;
-        let slot = self.slots.get(self.sent - 1)?;
+        self.pass_gaps();
+        let slot = self.slots.get(index)?;
         Some(match (&slot.message, slot.step) {
             (Some(message), Step::AwaitsPubAck) => {
                 Resend::Publish(slot.id, QoS::AtLeastOnce, message)

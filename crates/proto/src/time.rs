@@ -37,3 +37,6 @@ impl Add<Duration> for Time {
         self.plus_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,9 @@ fn cell(text: &str) -> String {
 fn value(kind: ValueType) -> String {
     match kind {
         ValueType::Flag => "true, false".to_owned(),
-        ValueType::Number { min, max, .. } if max >= i64::from(u32::MAX) => format!("number from {min}"),
+        ValueType::Number { min, max, .. } if max >= i64::from(u32::MAX) => {
+            format!("number from {min}")
+        }
         ValueType::Number { min, max, .. } => format!("{min} to {max}"),
         ValueType::Text => "text".to_owned(),
         ValueType::Word(words) => words.join(", "),

@@ -11,9 +11,7 @@ use std::time::Duration;
 use std::{io, mem};
 
 use crossbeam_channel::Sender as Reply;
-use midge_reactor::{
-    Clock, DescriptorReserve, Key, Mailbox, Poller, Ready, Sender, Signal, Signals,
-};
+use midge_reactor::{Clock, Key, Mailbox, Poller, Ready, Sender, Signal, Signals};
 
 use crate::config::{Config, ConfigErrors};
 use crate::log::{Kind, Logger};
@@ -55,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) source: Option<ConfigSource>,
     pub(crate) clock: Clock,
     pub(crate) logger: Logger,
+    /// The log does not follow the configuration.
+    pub(crate) log_is_own: bool,
     pub(crate) config: Config,
     pub(crate) shared: Arc<Shared>,
     pub(crate) seats: Arc<Seats>,
@@ -190,7 +190,9 @@ impl Control {
             Command::ShutDown => self.end(Ending::Asked),
             Command::WorkerEnded { worker, reason } => {
                 let reason = reason.unwrap_or_else(|| "it panicked".to_owned());
-                self.end(Ending::Failed(format!("worker {worker} has ended: {reason}")));
+                self.end(Ending::Failed(format!(
+                    "worker {worker} has ended: {reason}"
+                )));
             }
         }
     }
@@ -220,7 +222,7 @@ impl Control {
         ))
     }
 
-    fn to_all_workers(&mut self, mail: impl Fn() -> WorkerMail) {
+    fn tell_workers(&mut self, mail: impl Fn() -> WorkerMail) {
         for worker in &mut self.workers {
             worker.send(mail());
         }
@@ -244,13 +246,12 @@ fn least_loaded(loads: &[AtomicUsize], first: usize) -> usize {
     let count = loads.len().max(1);
     (0..count)
         .map(|offset| (first + offset) % count)
-        .min_by_key(|worker| loads.get(*worker).map_or(usize::MAX, |load| load.load(Relaxed)))
+        .min_by_key(|worker| {
+            loads
+                .get(*worker)
+                .map_or(usize::MAX, |load| load.load(Relaxed))
+        })
         .unwrap_or(0)
-}
-
-/// One descriptor in reserve, for answering when there are no others.
-pub(crate) fn reserve() -> io::Result<DescriptorReserve> {
-    DescriptorReserve::new()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use midge_reactor::{Signals, raise_descriptor_limit};
 use crate::config::{CommandLine, Config, ConfigErrors};
 use crate::control::{ConfigSource, Ending, PROGRAM, note_kind};
 use crate::log::{Destinations, Kind, LogError, Logger};
-use crate::server::{Bound, Extras, Server};
+use crate::server::{Bound, Extras, Log, Server};
 use crate::settings::VERSION;
 use identity::Owner;
 use pid_file::PidFile;
@@ -135,6 +135,9 @@ fn note_descriptors(lines: &mut Vec<Line>) {
 
 /// Opens what needs a privilege or can go wrong, detaches, and serves. Faults have been told.
 fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()> {
+    // From here on a signal waits until it can be obeyed, also through the fork of a daemon.
+    let signals =
+        Signals::new().map_err(|error| say(&format!("Error: Unable to take signals: {error}.")))?;
     let log = config.general.log.clone();
     let destinations = log.destinations.clone();
     let owner = Owner::from_environment(config.general.user.as_deref());
@@ -143,15 +146,21 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
         Ok(bound) => bound,
         Err(error) => {
             lines.push((Kind::Error, error.to_string()));
-            tell_before_end(launch, &config, lines);
+            tell_before_end(&config, lines);
             return Err(());
         }
     };
-    let pid_file = match config.general.pid_file.as_deref().map(PidFile::open).transpose() {
+    let pid_file = match config
+        .general
+        .pid_file
+        .as_deref()
+        .map(PidFile::open)
+        .transpose()
+    {
         Ok(pid_file) => pid_file,
         Err(text) => {
             lines.push((Kind::Error, text));
-            tell_before_end(launch, &config, lines);
+            tell_before_end(&config, lines);
             return Err(());
         }
     };
@@ -163,6 +172,9 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
     for (kind, text) in lines {
         logger.log(kind, text);
     }
+    if let Some(path) = &destinations.file {
+        owner.hand_over(path);
+    }
     let pid_file = match pid_file.map(PidFile::write).transpose() {
         Ok(pid_file) => pid_file,
         Err(text) => {
@@ -171,7 +183,7 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
             return Err(());
         }
     };
-    let result = become_and_run(launch, bound, &owner, &destinations, &logger);
+    let result = become_and_run(launch, bound, signals, &owner, &logger);
     if let Some(pid_file) = pid_file {
         pid_file.remove();
     }
@@ -184,21 +196,16 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
 fn become_and_run(
     launch: &Launch,
     bound: Bound,
+    signals: Signals,
     owner: &Owner,
-    destinations: &Destinations,
     logger: &Logger,
 ) -> Result<(), ()> {
     let fail = |text: String| logger.log(Kind::Error, text);
-    let signals = Signals::new()
-        .map_err(|error| fail(format!("Error: Unable to take signals: {error}.")))?;
-    if let Some(path) = &destinations.file {
-        owner.hand_over(path);
-    }
     for (kind, text) in owner.assume().map_err(|error| fail(error.to_string()))? {
         logger.log(kind, text);
     }
     let extras = Extras {
-        logger: Some(logger.clone()),
+        log: Log::Started(logger.clone()),
         signals: Some(signals),
         source: launch.config_file.clone().map(|path| {
             let command_line = launch.command_line.clone();
@@ -206,7 +213,9 @@ fn become_and_run(
             Box::new(source) as ConfigSource
         }),
     };
-    let broker = bound.start(extras).map_err(|error| fail(error.to_string()))?;
+    let broker = bound
+        .start(extras)
+        .map_err(|error| fail(error.to_string()))?;
     logger.log(Kind::Information, format!("{VERSION} running"));
     match broker.wait() {
         Ending::Asked => Ok(()),
@@ -218,10 +227,10 @@ fn become_and_run(
 }
 
 /// Logs what there is to say before the process ends, since it could not start.
-fn tell_before_end(launch: &Launch, config: &Config, lines: Vec<Line>) {
+fn tell_before_end(config: &Config, lines: Vec<Line>) {
     let log = &config.general.log;
-    // A daemon's terminal is still there and is where its operator looks.
-    if launch.detach && !log.destinations.stderr {
+    // Whoever started it looks at the terminal, which a daemon still has.
+    if !log.destinations.stderr || !log.kinds.contains(Kind::Error) {
         for (_, text) in lines.iter().filter(|(kind, _)| *kind == Kind::Error) {
             say(text);
         }

@@ -33,9 +33,7 @@ impl Directory {
     /// An empty directory of at most `clients_max` client ids.
     pub(crate) fn new(clients_max: Option<usize>) -> Self {
         let directory = Self {
-            parts: std::iter::repeat_with(Mutex::default)
-                .take(PARTS)
-                .collect(),
+            parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
             hasher: RandomState::new(),
             clients: AtomicUsize::new(0),
             clients_max: AtomicUsize::new(0),

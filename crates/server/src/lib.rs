@@ -8,6 +8,7 @@
 
 pub mod config;
 mod control;
+mod crew;
 pub mod daemon;
 mod directory;
 pub mod log;
@@ -20,5 +21,5 @@ mod worker;
 
 pub use control::{ConfigSource, Ending};
 pub use midge_reactor::{BindAddress, Signals};
-pub use server::{Bound, Extras, ReloadError, Server, ServerHandle, StartError};
+pub use server::{Bound, Extras, Log, ReloadError, Server, ServerHandle, StartError};
 pub use settings::VERSION;

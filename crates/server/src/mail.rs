@@ -50,9 +50,7 @@ impl WorkerMail {
             Self::Shard(Mail::Deliver { message, .. })
             | Self::Shard(Mail::DeliverShared { message, .. })
             | Self::Shard(Mail::GroupQueue { message, .. }) => message.size(),
-            Self::Shard(
-                Mail::GroupReturn { messages, .. } | Mail::GroupGrant { messages, .. },
-            ) => {
+            Self::Shard(Mail::GroupReturn { messages, .. } | Mail::GroupGrant { messages, .. }) => {
                 messages.iter().map(|message| message.size()).sum()
             }
             Self::Shard(
@@ -65,6 +63,17 @@ impl WorkerMail {
             Self::LogLine { line, .. } => line.len(),
         };
         content + size_of::<Self>()
+    }
+
+    /// About how many bytes for clients it leads to.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Shard(Mail::Deliver { message, targets }) => {
+                message.size().saturating_mul(targets.len())
+            }
+            other => other.size(),
+        };
+        bytes as u64
     }
 }
 

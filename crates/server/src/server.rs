@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroU16;
 use std::sync::atomic::AtomicUsize;
@@ -10,23 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::bounded;
-use midge_broker::Settings;
 use midge_reactor::{
-    BindAddress, Bounds, Clock, ListenError, Mailbox, Poller, Sender, Signals, cores, spawn,
+    BindAddress, Bounds, Clock, DescriptorReserve, ListenError, Mailbox, Poller, Sender, Signals,
+    cores, spawn,
 };
 
 use crate::config::Config;
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, ToWorker,
-    limit, open, reserve,
+    limit, open,
 };
+use crate::crew::{Crew, join, publish_log, random};
 use crate::directory::Directory;
 use crate::log::{Kind, LogError, Logger};
-use crate::mail::{MAILBOX, Post, WorkerMail};
 use crate::seats::Seats;
 use crate::settings::broker_settings;
 use crate::tables::SharedLocks;
-use crate::worker::{EVENTS_MAX, Parts, Shared, Worker};
+use crate::worker::{EVENTS_MAX, Shared};
 
 /// Commands that may wait for the control thread; the bound is never met, since callers wait.
 const COMMANDS: Bounds = Bounds {
@@ -47,12 +46,24 @@ pub struct Bound {
 /// What a program that embeds the broker may leave out.
 #[derive(Default)]
 pub struct Extras {
-    /// Where lines are logged; what the configuration says when absent.
-    pub logger: Option<Logger>,
+    /// Where lines are logged.
+    pub log: Log,
     /// The signals of this process, to end and to reload by.
     pub signals: Option<Signals>,
     /// How SIGHUP reads the configuration again; without it, it opens the log anew only.
     pub source: Option<ConfigSource>,
+}
+
+/// Where a broker logs.
+#[derive(Default)]
+pub enum Log {
+    /// As the configuration says.
+    #[default]
+    Configured,
+    /// To a log that was started as the configuration says, and follows it when that changes.
+    Started(Logger),
+    /// To a log of the program's own, which the configuration does not concern.
+    Own(Logger),
 }
 
 /// A broker in this process.
@@ -106,7 +117,7 @@ impl Server {
         let log = logger.clone();
         let bound = Self::bind(config, &mut |kind, text| log.log(kind, text))?;
         let extras = Extras {
-            logger: Some(logger),
+            log: Log::Started(logger),
             ..Extras::default()
         };
         bound.start(extras)
@@ -116,10 +127,7 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError::Listen`], after which none is open.
-    pub fn bind(
-        config: Config,
-        say: &mut dyn FnMut(Kind, String),
-    ) -> Result<Bound, StartError> {
+    pub fn bind(config: Config, say: &mut dyn FnMut(Kind, String)) -> Result<Bound, StartError> {
         let clock = Clock::start();
         let max = config.general.global_max_connections.map(limit);
         let seats = Arc::new(Seats::new(max));
@@ -162,9 +170,12 @@ impl Bound {
     /// # Errors
     /// [`StartError::Log`] and [`StartError::System`], after which nothing is left running.
     pub fn start(self, extras: Extras) -> Result<ServerHandle, StartError> {
-        let logger = match extras.logger {
-            Some(logger) => logger,
-            None => Logger::start(&self.config.general.log, PROGRAM).map_err(StartError::Log)?,
+        let log_is_own = matches!(extras.log, Log::Own(_));
+        let logger = match extras.log {
+            Log::Started(logger) | Log::Own(logger) => logger,
+            Log::Configured => {
+                Logger::start(&self.config.general.log, PROGRAM).map_err(StartError::Log)?
+            }
         };
         let count = worker_count(self.config.general.worker_threads);
         let general = &self.config.general;
@@ -195,13 +206,14 @@ impl Bound {
             source: extras.source,
             clock: self.clock,
             logger: logger.clone(),
+            log_is_own,
             config: self.config,
             shared: Arc::clone(&shared),
             seats: self.seats,
             workers: senders.into_iter().map(ToWorker::new).collect(),
             next_listener: self.listeners.len() as u64,
             listeners: self.listeners,
-            accepting: Accepting::new(reserve().map_err(StartError::System)?),
+            accepting: Accepting::new(DescriptorReserve::new().map_err(StartError::System)?),
             addresses: Addresses::default(),
             ending: None,
         };
@@ -245,126 +257,6 @@ impl Bound {
     }
 }
 
-/// The workers before their threads run.
-struct Crew {
-    pollers: Vec<Poller>,
-    mailboxes: Vec<Mailbox<WorkerMail>>,
-}
-
-impl Crew {
-    fn prepare(count: u16) -> io::Result<Self> {
-        let mut crew = Self {
-            pollers: Vec::new(),
-            mailboxes: Vec::new(),
-        };
-        for _ in 0..count {
-            let poller = Poller::new(EVENTS_MAX)?;
-            crew.mailboxes.push(Mailbox::new(MAILBOX, poller.waker()));
-            crew.pollers.push(poller);
-        }
-        Ok(crew)
-    }
-
-    /// Ways to all workers, for somebody who never waits for room.
-    fn senders(&self) -> Vec<Sender<WorkerMail>> {
-        self.mailboxes
-            .iter()
-            .map(|mailbox| mailbox.sender(None))
-            .collect()
-    }
-
-    /// Starts the threads; gives those that run if one cannot be.
-    fn start(
-        self,
-        shared: &Arc<Shared>,
-        settings: &Arc<Settings>,
-        clock: Clock,
-        logger: &Logger,
-        commands: &Sender<Command>,
-    ) -> Result<Vec<JoinHandle<()>>, (io::Error, Vec<JoinHandle<()>>)> {
-        let workers = u16::try_from(self.pollers.len()).unwrap_or(u16::MAX);
-        let posts: Vec<Post> = self
-            .pollers
-            .iter()
-            .map(|poller| {
-                let waker = poller.waker();
-                let senders = self.mailboxes.iter();
-                Post::new(senders.map(|mailbox| mailbox.sender(Some(waker.clone()))).collect())
-            })
-            .collect();
-        let mut threads = Vec::new();
-        let parts = self.pollers.into_iter().zip(self.mailboxes).zip(posts);
-        for (id, ((poller, mailbox), post)) in (0..).zip(parts) {
-            let parts = Parts {
-                id,
-                shared: Arc::clone(shared),
-                clock,
-                logger: logger.clone(),
-                poller,
-                mailbox,
-                post,
-                settings: Arc::clone(settings),
-                workers,
-                seed: random(),
-            };
-            let commands = commands.clone();
-            let body = move || {
-                let mut watch = Watch {
-                    worker: id,
-                    commands,
-                    reason: None,
-                    well: false,
-                };
-                match Worker::new(parts).run() {
-                    Ok(()) => watch.well = true,
-                    Err(error) => watch.reason = Some(error.to_string()),
-                }
-            };
-            match spawn(&format!("worker {id}"), body) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => return Err((error, threads)),
-            }
-        }
-        Ok(threads)
-    }
-}
-
-/// Tells the control thread when a worker ends of itself, by a panic even.
-struct Watch {
-    worker: u16,
-    commands: Sender<Command>,
-    reason: Option<String>,
-    well: bool,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if !self.well {
-            let ended = Command::WorkerEnded {
-                worker: self.worker,
-                reason: self.reason.take(),
-            };
-            let _ = self.commands.push_batch(&mut vec![ended], 0);
-        }
-    }
-}
-
-/// Lets `log_dest topic` publish through the first worker.
-fn publish_log(logger: &Logger, worker: Sender<WorkerMail>) {
-    let sink = move |topic: &'static str, line: &str| {
-        // Lines are not worth waiting for.
-        if !worker.is_full() {
-            let line = WorkerMail::LogLine {
-                topic,
-                line: line.into(),
-            };
-            let _ = worker.push_batch(&mut vec![line], 0);
-        }
-    };
-    // A log that is stuck from the start shows itself soon enough.
-    let _ = logger.set_topic_sink(Some(Box::new(sink)));
-}
-
 /// Whether this machine does not have the address at all.
 const fn is_missing_address(error: &ListenError) -> bool {
     matches!(error, ListenError::NotAvailable(..))
@@ -375,18 +267,6 @@ fn worker_count(configured: Option<NonZeroU16>) -> u16 {
         || u16::try_from(cores()).unwrap_or(u16::MAX),
         NonZeroU16::get,
     )
-}
-
-/// A number that nobody can guess, from the standard library's own source of hash seeds.
-fn random() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
-fn join(threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        // A worker that panicked has said so.
-        let _ = thread.join();
-    }
 }
 
 impl ServerHandle {

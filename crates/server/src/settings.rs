@@ -36,16 +36,24 @@ pub(crate) fn broker_settings(
         outbox_bytes_max: count(Some(general.outbox_bytes_max)),
         max_packet_size: general.max_packet_size,
         message_size_limit: count(general.message_size_limit.map(|bytes| bytes.get())),
-        max_keepalive: general.max_keepalive_secs.map_or(0, |seconds| seconds.get()),
+        max_keepalive: general
+            .max_keepalive_secs
+            .map_or(0, |seconds| seconds.get()),
         persistent_client_expiration: general.persistent_client_expiration_secs.map(u64::from),
         retain_available: general.retain_available,
-        retain_expiry: general.retain_expiry_secs.map(|seconds| seconds.get().into()),
+        retain_expiry: general
+            .retain_expiry_secs
+            .map(|seconds| seconds.get().into()),
         upgrade_outgoing_qos: general.upgrade_outgoing_qos,
         allow_duplicate_messages: general.allow_duplicate_messages,
-        sys_interval: general.sys_interval_secs.map_or(0, |seconds| seconds.get().into()),
+        sys_interval: general
+            .sys_interval_secs
+            .map_or(0, |seconds| seconds.get().into()),
         validate_payload_format: general.validate_payload_format,
         max_subscriptions_per_client: count(
-            general.max_subscriptions_per_client.map(|count| count.get()),
+            general
+                .max_subscriptions_per_client
+                .map(|count| count.get()),
         ),
         clientid_prefixes: general.clientid_prefix.iter().cloned().collect(),
         connection_messages: general.connection_messages,
@@ -97,7 +105,10 @@ mod tests {
     use crate::config::Config;
 
     fn of(text: &str) -> Settings {
-        broker_settings(&Config::parse(text, "test.conf").unwrap().general, Vec::new())
+        broker_settings(
+            &Config::parse(text, "test.conf").unwrap().general,
+            Vec::new(),
+        )
     }
 
     #[test]
@@ -142,6 +153,13 @@ mod tests {
         assert_eq!(settings.mount_point.as_deref(), Some("a/"));
         assert_eq!(settings.max_topic_alias, 3);
         assert!(settings.allow_anonymous);
-        assert_eq!(settings.versions, Versions { v3_1: false, v3_1_1: false, v5: true });
+        assert_eq!(
+            settings.versions,
+            Versions {
+                v3_1: false,
+                v3_1_1: false,
+                v5: true
+            }
+        );
     }
 }

@@ -73,7 +73,10 @@ pub(crate) struct TurnTables<'a> {
 
 impl Tables for TurnTables<'_> {
     fn routing(&self) -> &RoutingTable {
-        #[expect(clippy::expect_used, reason = "only `change` takes it out, and puts it back")]
+        #[expect(
+            clippy::expect_used,
+            reason = "only `change` takes it out, and puts it back"
+        )]
         self.routing
             .as_deref()
             .expect("the turn holds the routing table")
@@ -98,3 +101,6 @@ impl Tables for TurnTables<'_> {
         apply_retained(&mut guard, changes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,8 @@ pub(crate) struct Parts {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let now = Time(parts.clock.now_ms());
-        let shard = Shard::new(parts.id, parts.workers, parts.settings, parts.seed, now);
+        let settings = Arc::clone(&parts.settings);
+        let shard = Shard::new(parts.id, parts.workers, settings, parts.seed, now);
         Self {
             id: parts.id,
             shared: parts.shared,
@@ -91,7 +92,7 @@ impl Worker {
             poller: parts.poller,
             mailbox: parts.mailbox,
             post: parts.post,
-            core: Core::new(shard, now),
+            core: Core::new(shard, &parts.settings, now),
             sockets: Sockets::default(),
             input: Input::new(),
             closing: Closing::default(),
@@ -121,16 +122,17 @@ impl Worker {
         Ok(())
     }
 
-    fn turn(
-        &mut self,
-        ready: &[Ready],
-        mail: &mut Vec<WorkerMail>,
-        tables: &mut TurnTables<'_>,
-    ) {
+    fn turn(&mut self, ready: &[Ready], mail: &mut Vec<WorkerMail>, tables: &mut TurnTables<'_>) {
         // A producer that could not be woken looks again by itself when it next runs.
         let _ = self.mailbox.take(mail);
+        let mut output_bytes = 0;
         for mail in mail.drain(..) {
+            output_bytes += mail.output_bytes();
             self.take_mail(mail, tables);
+            if output_bytes >= self.core.new_output_bytes_max {
+                self.finish(tables);
+                output_bytes = 0;
+            }
         }
         for event in ready {
             self.note_ready(event);
@@ -151,8 +153,7 @@ impl Worker {
             }
             WorkerMail::Arrival(arrival) => self.arrive(*arrival, tables),
             WorkerMail::Settings(settings) => {
-                let (shard, mut step) = self.core.step(tables);
-                shard.reconfigure(&mut step, settings);
+                self.core.reconfigure(settings, tables);
             }
             WorkerMail::Expel(listener) => self.expel(listener, tables),
             WorkerMail::LogLine { topic, line } => self.publish_log(topic, &line, tables),
@@ -221,3 +222,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ use super::SEPARATOR;
 #[derive(Clone, Debug)]
 pub struct Walk {
     pub(super) filter: Box<str>,
+    /// Whether a wildcard at the beginning reaches topics that begin with `$` too.
+    pub(super) reaches_dollar: bool,
     /// The key from which on it goes on.
     pub(super) from: String,
     pub(super) state: WalkState,
@@ -41,15 +43,32 @@ impl Walk {
         }
         Self {
             filter: filter.into(),
+            reaches_dollar: false,
             from,
             state: WalkState::More,
         }
+    }
+
+    /// Stands before the first of all topics, those that begin with `$` included.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            reaches_dollar: true,
+            ..Self::new("#")
+        }
+    }
+
+    /// The filter that the walk was made for.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        &self.filter
     }
 }
 
 /// The levels of a filter with wildcards.
 pub(super) struct Pattern<'a> {
     levels: SmallVec<[&'a str; 16]>,
+    reaches_dollar: bool,
 }
 
 /// Where a walk goes on after a key.
@@ -65,12 +84,15 @@ pub(super) enum Next {
 
 impl<'a> Pattern<'a> {
     /// The pattern of `filter`, or nothing if that has no wildcard.
-    pub(super) fn new(filter: &'a str) -> Option<Self> {
+    pub(super) fn new(filter: &'a str, reaches_dollar: bool) -> Option<Self> {
         let levels: SmallVec<[&str; 16]> = filter.split('/').collect();
         levels
             .iter()
             .any(|level| is_wildcard(level))
-            .then_some(Self { levels })
+            .then_some(Self {
+                levels,
+                reaches_dollar,
+            })
     }
 
     /// Whether `key` matches, and where the next key that can match is; for [`Next::Seek`] it is
@@ -85,7 +107,8 @@ impl<'a> Pattern<'a> {
         for (depth, &level) in self.levels.iter().enumerate() {
             // A wildcard at the beginning does not reach topics that begin with `$`.
             // [MQTT5-4.7.2-1] [MQTT311-4.7.2-1]
-            if depth == 0 && is_wildcard(level) && key.starts_with('$') {
+            let hides = depth == 0 && is_wildcard(level) && !self.reaches_dollar;
+            if hides && key.starts_with('$') {
                 return (false, seek(from, "", AFTER_DOLLAR));
             }
             if level == "#" {

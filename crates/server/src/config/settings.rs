@@ -83,7 +83,7 @@ settings! {
         /// Seconds after which a retained message without an expiry of its own goes.
         "retain_expiry_interval" => retain_expiry_secs: Option<NonZeroU32> = None,
         /// Whether accepted sockets get TCP_NODELAY.
-        "set_tcp_nodelay" => set_tcp_nodelay: bool = false,
+        "set_tcp_nodelay" => set_tcp_nodelay: bool = true,
         /// Seconds between updates of `$SYS`; `None` publishes no `$SYS` topics.
         "sys_interval" => sys_interval_secs: Option<NonZeroU16> = NonZeroU16::new(10),
         /// Whether a message is delivered with the subscription's QoS even if published with less.

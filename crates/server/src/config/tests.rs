@@ -189,7 +189,11 @@ fn general_options_are_read() {
         general(|g| g.retain_expiry_secs),
         NonZeroU32::new(120),
     );
-    check("set_tcp_nodelay true", general(|g| g.set_tcp_nodelay), true);
+    check(
+        "set_tcp_nodelay false",
+        general(|g| g.set_tcp_nodelay),
+        false,
+    );
     check("sys_interval 0", general(|g| g.sys_interval_secs), None);
     check(
         "upgrade_outgoing_qos true",

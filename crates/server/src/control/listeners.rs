@@ -259,7 +259,11 @@ impl Control {
     /// Accepts a batch from each socket where connections wait.
     pub(super) fn accept_all(&mut self) {
         let now = self.clock.now_ms();
-        if self.accepting.exhausted_until_ms.is_some_and(|until| now < until) {
+        if self
+            .accepting
+            .exhausted_until_ms
+            .is_some_and(|until| now < until)
+        {
             return;
         }
         let mut listeners = std::mem::take(&mut self.listeners);
@@ -381,7 +385,10 @@ fn new_connection(peer: &PeerAddress, port: u16) -> String {
 }
 
 fn new_unix_connection(path: &Path) -> String {
-    format!("New connection from unix-socket on path {}.", path.display())
+    format!(
+        "New connection from unix-socket on path {}.",
+        path.display()
+    )
 }
 
 fn deny(logger: &Logger, peer: &PeerAddress, no_seat: NoSeat) {

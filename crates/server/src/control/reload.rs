@@ -26,9 +26,10 @@ impl Control {
                 for note in &config.notes {
                     self.log_note(note);
                 }
-                // The log has been told why it failed, if it did.
-                let _ = self.reload(config);
-                self.reopen_log();
+                // The log has been told why it failed, if it did. Either way it may have been rotated.
+                if self.reload(config).is_err() {
+                    self.reopen_log();
+                }
             }
             Err(errors) => {
                 for line in errors.lines() {
@@ -38,6 +39,7 @@ impl Control {
                     Kind::Error,
                     "Error: The configuration has not been changed, since the new one is faulty.",
                 );
+                self.reopen_log();
             }
         }
     }
@@ -65,9 +67,7 @@ impl Control {
         }
         new.keep_fixed(&self.config);
         self.config = new;
-        if changes.touches_log() {
-            self.reopen_log();
-        }
+        self.reopen_log();
         self.apply_general();
         Ok(())
     }
@@ -94,8 +94,10 @@ impl Control {
         }
         for listener in opened {
             if let Err(error) = self.add_listener(listener) {
-                self.logger
-                    .log(Kind::Error, format!("Error: A listener is not served: {error}."));
+                self.logger.log(
+                    Kind::Error,
+                    format!("Error: A listener is not served: {error}."),
+                );
             }
         }
         self.tell_addresses();
@@ -108,7 +110,8 @@ impl Control {
             if changes.removed.contains(&listener.endpoint) {
                 let opened = self.open_listener(listener, &config);
                 match opened.and_then(|listener| {
-                    self.add_listener(listener).map_err(|error| error.to_string())
+                    self.add_listener(listener)
+                        .map_err(|error| error.to_string())
                 }) {
                     Ok(()) => {}
                     Err(error) => self.logger.log(Kind::Error, error),
@@ -146,14 +149,15 @@ impl Control {
         // Nobody but anonymous clients can have come through it.
         if was_open_to_all && !listener.settings.allow_anonymous {
             let number = listener.seats.listener;
-            self.to_all_workers(|| WorkerMail::Expel(number));
+            self.tell_workers(|| WorkerMail::Expel(number));
         }
     }
 
     /// Lets the general options of the configuration hold.
     fn apply_general(&mut self) {
         let general = &self.config.general;
-        self.seats.set_max(general.global_max_connections.map(limit));
+        self.seats
+            .set_max(general.global_max_connections.map(limit));
         let clients_max = general.global_max_clients.map(limit);
         self.shared.directory.set_clients_max(clients_max);
         self.set_accept_rate(self.config.general.max_connect_rate);
@@ -163,11 +167,14 @@ impl Control {
             .map(|listener| Arc::clone(&listener.settings))
             .collect();
         let settings = Arc::new(broker_settings(&self.config.general, listeners));
-        self.to_all_workers(|| WorkerMail::Settings(Arc::clone(&settings)));
+        self.tell_workers(|| WorkerMail::Settings(Arc::clone(&settings)));
     }
 
     /// Opens the log anew, with the settings that hold now.
     pub(super) fn reopen_log(&self) {
+        if self.log_is_own {
+            return;
+        }
         if let Err(error) = self.logger.apply(&self.config.general.log, PROGRAM) {
             self.logger.log(Kind::Error, error.to_string());
         }

@@ -20,7 +20,10 @@ pub(super) enum Owner {
     /// A user by name, with its groups.
     Named(String),
     /// Numbers, as containers give them.
-    Ids { user: Option<u32>, group: Option<u32> },
+    Ids {
+        user: Option<u32>,
+        group: Option<u32>,
+    },
 }
 
 impl Owner {

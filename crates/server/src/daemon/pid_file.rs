@@ -45,7 +45,10 @@ impl PidFile {
 }
 
 fn fault(path: &Path, error: &io::Error) -> String {
-    format!("Error: Unable to write pid file {}: {error}.", path.display())
+    format!(
+        "Error: Unable to write pid file {}: {error}.",
+        path.display()
+    )
 }
 
 #[cfg(test)]
@@ -58,7 +61,10 @@ mod tests {
         let path = directory.path().join("midge.pid");
         fs::write(&path, "something longer than a number").unwrap();
         let pid_file = PidFile::open(&path).unwrap().write().unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), process::id().to_string());
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            process::id().to_string()
+        );
         pid_file.remove();
         assert!(!path.exists());
     }

@@ -104,7 +104,11 @@ impl Worker {
                     self.shared.directory.release(&client_id, self.id);
                 }
                 DirectoryRequest::Claim(Claim { conn, client_id }) => {
-                    assert_eq!(Some(conn), claimant, "a claim is answered before the next call");
+                    assert_eq!(
+                        Some(conn),
+                        claimant,
+                        "a claim is answered before the next call"
+                    );
                     let answer = match self.shared.directory.claim(&client_id, self.id) {
                         Home::Here => ClaimAnswer::Here,
                         Home::Full => ClaimAnswer::Full,

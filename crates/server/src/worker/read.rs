@@ -15,9 +15,14 @@ use crate::tables::TurnTables;
 /// What one read takes at most, and so what one connection gets done per turn.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Bytes read after which a turn is finished early: so outboxes stay small enough for the caches, and
-/// QoS 0 messages are not dropped for a subscriber who would read them.
-const FLUSH_BYTES: usize = 256 * 1024;
+/// Bytes read after which the other sockets wait for the next turn: so outboxes stay small enough for
+/// the caches, and what other workers want is not kept waiting.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// How many bytes the shard is given before its output is looked at: few where each message goes to
+/// very many.
+const CHUNK_BYTES_MIN: usize = 512;
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of an incomplete packet above which they stay where they are; below, they are copied in front
 /// of what follows, which costs less than a buffer of the connection's own.
@@ -32,8 +37,11 @@ pub(super) struct Input {
     buffer: Box<[u8]>,
     /// Sockets that may have bytes.
     readable: VecDeque<Key>,
-    /// Bytes read since the turn was last finished.
-    unfinished_bytes: usize,
+    /// Bytes read in this turn.
+    turn_bytes: usize,
+    /// How many bytes the shard is given at once.
+    chunk_bytes: usize,
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     pool: Vec<Box<Partial>>,
 }
 
@@ -42,17 +50,14 @@ impl Input {
         Self {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             readable: VecDeque::new(),
-            unfinished_bytes: 0,
+            turn_bytes: 0,
+            chunk_bytes: CHUNK_BYTES_MAX,
             pool: Vec::new(),
         }
     }
 
     pub(super) fn has_readable(&self) -> bool {
         !self.readable.is_empty()
-    }
-
-    pub(super) fn turn_finished(&mut self) {
-        self.unfinished_bytes = 0;
     }
 
     fn give_back(&mut self, mut partial: Box<Partial>) {
@@ -104,11 +109,15 @@ impl Worker {
         }
     }
 
-    /// Reads once from each socket that may have bytes.
+    /// Reads once from each socket that may have bytes, as far as they fit into this turn.
     pub(super) fn read_ready(&mut self, tables: &mut TurnTables<'_>) {
+        if self.paused {
+            return;
+        }
         let mut buffer = mem::take(&mut self.input.buffer);
+        self.input.turn_bytes = 0;
         for _ in 0..self.input.readable.len() {
-            if self.paused {
+            if self.input.turn_bytes >= TURN_BYTES {
                 break;
             }
             let Some(key) = self.input.readable.pop_front() else {
@@ -121,28 +130,29 @@ impl Worker {
                     self.input.readable.push_back(key);
                 }
             }
-            if self.input.unfinished_bytes >= FLUSH_BYTES {
+            if self.core.has_much_output() {
                 self.finish(tables);
-                self.paused = !self.post.is_free();
             }
         }
         self.input.buffer = buffer;
     }
 
-    fn read_socket(
-        &mut self,
-        key: Key,
-        buffer: &mut [u8],
-        tables: &mut TurnTables<'_>,
-    ) -> Again {
+    fn read_socket(&mut self, key: Key, buffer: &mut [u8], tables: &mut TurnTables<'_>) -> Again {
         let Some(socket) = self.sockets.get_mut(key) else {
             return Again::No;
         };
         let Some(conn) = socket.conn else {
             return Again::No;
         };
-        let waiting = socket.partial.as_ref().map_or(0, |partial| partial.bytes.len());
-        let start = if waiting > COPIED_BYTES_MAX { 0 } else { waiting };
+        let waiting = socket
+            .partial
+            .as_ref()
+            .map_or(0, |partial| partial.bytes.len());
+        let start = if waiting > COPIED_BYTES_MAX {
+            0
+        } else {
+            waiting
+        };
         let Some(space) = buffer.get_mut(start..) else {
             return Again::No;
         };
@@ -150,7 +160,7 @@ impl Worker {
         match socket.stream.read(space) {
             Ok(Received::Bytes(count)) => {
                 let more = count == space_bytes || socket.hung_up;
-                self.input.unfinished_bytes += count;
+                self.input.turn_bytes += count;
                 if let Some(bytes) = buffer.get_mut(..start + count) {
                     self.take_bytes(key, conn, bytes, start, tables);
                 }
@@ -216,9 +226,10 @@ impl Worker {
         tables: &mut TurnTables<'_>,
     ) {
         let mut rest = bytes;
+        let mut shown = self.input.chunk_bytes;
         loop {
             let (shard, mut step) = self.core.step(tables);
-            let received = shard.receive(&mut step, conn, rest);
+            let received = shard.receive(&mut step, conn, rest.get(..shown).unwrap_or(rest));
             rest = rest.get(received.consumed..).unwrap_or_default();
             let claimed = if self.core.effects.directory.is_empty() {
                 Claimed::None
@@ -227,9 +238,14 @@ impl Worker {
             };
             self.settle_directory(tables);
             match (received.next, claimed) {
-                (Next::Bytes(needed), _) => {
+                (Next::Bytes(needed), _) if needed > rest.len() => {
                     self.keep(key, rest, needed);
                     return;
+                }
+                (Next::Bytes(needed), _) => {
+                    // There is more than was shown.
+                    self.limit_output(tables);
+                    shown = self.input.chunk_bytes.max(needed);
                 }
                 (Next::Closed, _) => return,
                 (Next::Claim, Claimed::Answered) => {
@@ -246,6 +262,17 @@ impl Worker {
                     unreachable!("a connection that waits for its claim has made one")
                 }
             }
+        }
+    }
+
+    /// Finishes early if much output has gathered, and gives the shard less at once from then on.
+    fn limit_output(&mut self, tables: &mut TurnTables<'_>) {
+        let input = &mut self.input;
+        if self.core.has_much_output() {
+            input.chunk_bytes = (input.chunk_bytes / 4).max(CHUNK_BYTES_MIN);
+            self.finish(tables);
+        } else {
+            input.chunk_bytes = (input.chunk_bytes * 2).min(CHUNK_BYTES_MAX);
         }
     }
 

@@ -70,7 +70,7 @@ impl Worker {
         self.close_finished();
         self.send_rests();
         self.write_log();
-        self.input.turn_finished();
+        self.core.written();
     }
 
     fn send_mail(&mut self) {

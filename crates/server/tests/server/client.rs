@@ -14,13 +14,13 @@ use midge_server::config::{CommandLine, Config, Endpoint};
 use midge_server::{BindAddress, Server, ServerHandle};
 
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub const V3: Version = Version::V3_1_1;
-pub const V5: Version = Version::V5;
+pub(crate) const V3: Version = Version::V3_1_1;
+pub(crate) const V5: Version = Version::V5;
 
 /// A configuration on a port that the system chooses, with `workers` threads.
-pub fn config(workers: u16, options: &str) -> Config {
+pub(crate) fn config(workers: u16, options: &str) -> Config {
     let text = format!(
         "worker_threads {workers}\nlog_type none\nsys_interval 0\nlistener 1883 127.0.0.1\n\
          allow_anonymous true\n{options}"
@@ -28,7 +28,7 @@ pub fn config(workers: u16, options: &str) -> Config {
     on_free_port(Config::parse(&text, "test.conf").unwrap())
 }
 
-pub fn on_free_port(mut config: Config) -> Config {
+pub(crate) fn on_free_port(mut config: Config) -> Config {
     for listener in &mut config.listeners {
         if let Endpoint::Tcp { port, .. } = &mut listener.endpoint {
             *port = 0;
@@ -38,40 +38,40 @@ pub fn on_free_port(mut config: Config) -> Config {
 }
 
 /// A running broker.
-pub struct Broker {
-    pub handle: ServerHandle,
-    pub address: SocketAddr,
+pub(crate) struct Broker {
+    pub(crate) handle: ServerHandle,
+    pub(crate) address: SocketAddr,
 }
 
 impl Broker {
-    pub fn start(workers: u16) -> Self {
+    pub(crate) fn start(workers: u16) -> Self {
         Self::with(workers, "")
     }
 
-    pub fn with(workers: u16, options: &str) -> Self {
+    pub(crate) fn with(workers: u16, options: &str) -> Self {
         Self::from(config(workers, options))
     }
 
-    pub fn from(config: Config) -> Self {
+    pub(crate) fn from(config: Config) -> Self {
         let handle = Server::start(config).unwrap();
         let address = first_address(&handle);
         Self { handle, address }
     }
 
-    pub fn tcp(&self) -> TcpStream {
+    pub(crate) fn tcp(&self) -> TcpStream {
         tcp(self.address)
     }
 
-    pub fn connect(&self, client_id: &str) -> Client {
+    pub(crate) fn connect(&self, client_id: &str) -> Client {
         Client::connect(self.address, V3, client_id)
     }
 
-    pub fn connect_v5(&self, client_id: &str) -> Client {
+    pub(crate) fn connect_v5(&self, client_id: &str) -> Client {
         Client::connect(self.address, V5, client_id)
     }
 }
 
-pub fn first_address(handle: &ServerHandle) -> SocketAddr {
+pub(crate) fn first_address(handle: &ServerHandle) -> SocketAddr {
     match handle.addresses().first() {
         Some(BindAddress::Ip(address)) => *address,
         other => panic!("no address: {other:?}"),
@@ -79,14 +79,14 @@ pub fn first_address(handle: &ServerHandle) -> SocketAddr {
 }
 
 /// The configuration of a command line alone.
-pub fn local_config() -> Config {
+pub(crate) fn local_config() -> Config {
     on_free_port(Config::without_file(&CommandLine {
         quiet: true,
         ..CommandLine::default()
     }))
 }
 
-pub fn tcp(address: SocketAddr) -> TcpStream {
+pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -95,9 +95,18 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 
 /// A packet that has come, as far as tests ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Came {
-    ConnAck { present: bool, reason: u8 },
-    Publish { topic: String, payload: Vec<u8>, qos: QoS, id: u16, retain: bool },
+pub(crate) enum Came {
+    ConnAck {
+        present: bool,
+        reason: u8,
+    },
+    Publish {
+        topic: String,
+        payload: Vec<u8>,
+        qos: QoS,
+        id: u16,
+        retain: bool,
+    },
     Ack(AckKind, u16, u8),
     SubAck(u16),
     UnsubAck(u16),
@@ -107,21 +116,21 @@ pub enum Came {
 }
 
 /// A client that blocks.
-pub struct Client {
-    pub stream: TcpStream,
-    pub version: Version,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) version: Version,
     unread: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr, version: Version, client_id: &str) -> Self {
+    pub(crate) fn connect(address: SocketAddr, version: Version, client_id: &str) -> Self {
         let (client, present) = Self::open(address, &hello(version, client_id));
         assert!(!present);
         client
     }
 
     /// Connects with this CONNECT, which must be accepted; tells whether a session was present.
-    pub fn open(address: SocketAddr, connect: &Connect<'_>) -> (Self, bool) {
+    pub(crate) fn open(address: SocketAddr, connect: &Connect<'_>) -> (Self, bool) {
         let mut client = Self::new(tcp(address), connect.version);
         client.send(&Packet::Connect(*connect));
         match client.next() {
@@ -130,7 +139,7 @@ impl Client {
         }
     }
 
-    pub fn new(stream: TcpStream, version: Version) -> Self {
+    pub(crate) fn new(stream: TcpStream, version: Version) -> Self {
         Self {
             stream,
             version,
@@ -138,16 +147,16 @@ impl Client {
         }
     }
 
-    pub fn send(&mut self, packet: &Packet<'_>) {
+    pub(crate) fn send(&mut self, packet: &Packet<'_>) {
         let bytes = self.bytes(packet);
         self.stream.write_all(&bytes).unwrap();
     }
 
-    pub fn bytes(&self, packet: &Packet<'_>) -> Vec<u8> {
+    pub(crate) fn bytes(&self, packet: &Packet<'_>) -> Vec<u8> {
         encode(self.version, packet)
     }
 
-    pub fn subscribe(&mut self, filter: &str, qos: QoS) {
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) {
         let list = [Subscription {
             filter,
             options: SubscriptionOptions {
@@ -165,7 +174,7 @@ impl Client {
     }
 
     /// Publishes and sees the delivery through.
-    pub fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS, id: u16) {
+    pub(crate) fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS, id: u16) {
         self.send(&publish(topic, payload, qos, id));
         match qos {
             QoS::AtMostOnce => {}
@@ -178,7 +187,7 @@ impl Client {
         }
     }
 
-    pub fn expect_ack(&mut self, kind: AckKind, id: u16) {
+    pub(crate) fn expect_ack(&mut self, kind: AckKind, id: u16) {
         match self.next() {
             Came::Ack(came, came_id, reason) if reason < 0x80 => {
                 assert_eq!((came, came_id), (kind, id));
@@ -188,9 +197,15 @@ impl Client {
     }
 
     /// Takes a message and sees its delivery through.
-    pub fn take(&mut self) -> (String, Vec<u8>) {
+    pub(crate) fn take(&mut self) -> (String, Vec<u8>) {
         match self.next() {
-            Came::Publish { topic, payload, qos, id, .. } => {
+            Came::Publish {
+                topic,
+                payload,
+                qos,
+                id,
+                ..
+            } => {
                 match qos {
                     QoS::AtMostOnce => {}
                     QoS::AtLeastOnce => self.send(&ack(AckKind::PubAck, id)),
@@ -207,29 +222,29 @@ impl Client {
     }
 
     /// Requires that nothing has been sent to this client until now.
-    pub fn expect_silence(&mut self) {
+    pub(crate) fn expect_silence(&mut self) {
         self.send(&Packet::PingReq);
         assert_eq!(self.next(), Came::Pong);
     }
 
-    pub fn disconnect(mut self) {
+    pub(crate) fn disconnect(mut self) {
         self.send(&Packet::Disconnect(Disconnect::new(ReasonCode::SUCCESS)));
         self.expect_end();
     }
 
     /// Requires that the broker closes the connection without another packet.
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         match self.try_next() {
             Err(error) if is_end(&error) => {}
             other => panic!("not closed: {other:?}"),
         }
     }
 
-    pub fn next(&mut self) -> Came {
+    pub(crate) fn next(&mut self) -> Came {
         self.try_next().unwrap()
     }
 
-    pub fn try_next(&mut self) -> io::Result<Came> {
+    pub(crate) fn try_next(&mut self) -> io::Result<Came> {
         loop {
             if let Some((packet, length)) = Packet::read(&self.unread, self.version).unwrap() {
                 let came = Came::from(&packet);
@@ -269,7 +284,7 @@ impl From<&Packet<'_>> for Came {
     }
 }
 
-pub fn hello(version: Version, client_id: &str) -> Connect<'_> {
+pub(crate) fn hello(version: Version, client_id: &str) -> Connect<'_> {
     Connect {
         version,
         bridge: false,
@@ -284,7 +299,7 @@ pub fn hello(version: Version, client_id: &str) -> Connect<'_> {
 }
 
 /// A CONNECT whose session outlives the connection.
-pub fn persistent<'a>(client_id: &'a str, properties: &'a [Property<'a>]) -> Connect<'a> {
+pub(crate) fn persistent<'a>(client_id: &'a str, properties: &'a [Property<'a>]) -> Connect<'a> {
     Connect {
         clean_start: false,
         properties: Properties::from_list(properties),
@@ -292,7 +307,7 @@ pub fn persistent<'a>(client_id: &'a str, properties: &'a [Property<'a>]) -> Con
     }
 }
 
-pub fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
+pub(crate) fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
     Will {
         qos: QoS::AtMostOnce,
         retain: false,
@@ -302,7 +317,7 @@ pub fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
     }
 }
 
-pub fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS, id: u16) -> Packet<'a> {
+pub(crate) fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS, id: u16) -> Packet<'a> {
     Packet::Publish(Publish {
         dup: false,
         qos,
@@ -314,17 +329,20 @@ pub fn publish<'a>(topic: &'a str, payload: &'a [u8], qos: QoS, id: u16) -> Pack
     })
 }
 
-pub fn ack<'a>(kind: AckKind, id: u16) -> Packet<'a> {
-    Packet::Ack(kind, Ack::new(NonZeroU16::new(id).unwrap(), ReasonCode::SUCCESS))
+pub(crate) fn ack<'a>(kind: AckKind, id: u16) -> Packet<'a> {
+    Packet::Ack(
+        kind,
+        Ack::new(NonZeroU16::new(id).unwrap(), ReasonCode::SUCCESS),
+    )
 }
 
-pub fn encode(version: Version, packet: &Packet<'_>) -> Vec<u8> {
+pub(crate) fn encode(version: Version, packet: &Packet<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet.encode(version, &mut bytes).unwrap();
     bytes
 }
 
-pub fn is_end(error: &io::Error) -> bool {
+pub(crate) fn is_end(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
@@ -332,15 +350,18 @@ pub fn is_end(error: &io::Error) -> bool {
 }
 
 /// Tries `step` again until it has a result.
-pub fn eventually<T>(mut step: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(mut step: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(result) = step() {
             return result;
         }
-        assert!(Instant::now() < deadline, "what was waited for did not happen");
+        assert!(
+            Instant::now() < deadline,
+            "what was waited for did not happen"
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-pub const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+pub(crate) const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use midge_codec::Packet;
 
-use crate::client::{Broker, Came, Client, V5, encode, eventually, hello, is_end, tcp};
+use crate::client::{Broker, Came, Client, V3, V5, encode, eventually, hello, is_end, tcp};
 
 /// Whether the broker closes a connection without a word.
 fn is_turned_away(broker: &Broker) -> bool {
@@ -61,6 +61,10 @@ fn global_max_clients_counts_sessions() {
     three.send(&Packet::Connect(hello(V5, "three")));
     assert!(matches!(three.next(), Came::ConnAck { reason: 0x89, .. }));
     three.expect_end();
+    // 3.x has no code for it.
+    let mut old = Client::new(broker.tcp(), V3);
+    old.send(&Packet::Connect(hello(V3, "old")));
+    old.expect_end();
     // Who is there may come again, and when one goes there is room.
     let one_again = broker.connect_v5("one");
     drop(one);

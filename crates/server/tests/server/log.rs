@@ -42,7 +42,10 @@ fn the_lines_that_other_programs_read_are_mosquittos() {
     });
     let mut lines = text.lines();
     for line in expected {
-        assert!(lines.any(|logged| logged == line), "{line:?} is missing in\n{text}");
+        assert!(
+            lines.any(|logged| logged == line),
+            "{line:?} is missing in\n{text}"
+        );
     }
 }
 
@@ -59,7 +62,10 @@ fn the_log_can_be_read_on_topics() {
     loop {
         let (topic, payload) = reader.take();
         assert_eq!(topic, "$SYS/broker/log/N");
-        if String::from_utf8(payload).unwrap().contains(" as somebody (p4, c1, k0).") {
+        if String::from_utf8(payload)
+            .unwrap()
+            .contains(" as somebody (p4, c1, k0).")
+        {
             break;
         }
     }
@@ -68,7 +74,10 @@ fn the_log_can_be_read_on_topics() {
 #[test]
 fn a_reload_can_change_where_the_log_goes() {
     let directory = tempfile::tempdir().unwrap();
-    let (one, two) = (directory.path().join("one.log"), directory.path().join("two.log"));
+    let (one, two) = (
+        directory.path().join("one.log"),
+        directory.path().join("two.log"),
+    );
     let broker = Broker::from(logged_to(&one, ""));
     broker.connect("first").disconnect();
     broker.handle.reload(logged_to(&two, "")).unwrap();

@@ -1,10 +1,18 @@
 //! The broker over real sockets: what its threads, mailboxes and sockets do to messages.
 
+#[cfg(test)]
 mod bytes;
+#[cfg(test)]
 mod client;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
 mod log;
+#[cfg(test)]
 mod messages;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
 mod sessions;
+#[cfg(test)]
 mod shutdown;

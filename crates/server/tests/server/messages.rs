@@ -8,9 +8,8 @@ use crate::client::{Broker, Client, QOS, V3, V5, publish};
 fn everybody_is_heard_by_everybody(workers: u16) {
     let broker = Broker::start(workers);
     for (version, qos) in [V3, V5].into_iter().flat_map(|v| QOS.map(|qos| (v, qos))) {
-        let connect = |role: &str, n: usize| {
-            Client::connect(broker.address, version, &format!("{role}-{n}"))
-        };
+        let connect =
+            |role: &str, n: usize| Client::connect(broker.address, version, &format!("{role}-{n}"));
         // Three and five: whatever the number of workers, some are together and some apart.
         let mut subscribers: Vec<_> = (0..3).map(|n| connect("sub", n)).collect();
         let mut publishers: Vec<_> = (0..5).map(|n| connect("pub", n)).collect();
@@ -21,7 +20,10 @@ fn everybody_is_heard_by_everybody(workers: u16) {
             let topic = format!("all/{n}");
             publisher.publish(&topic, topic.as_bytes(), qos, 7);
             for subscriber in &mut subscribers {
-                assert_eq!(subscriber.take(), (topic.clone(), topic.clone().into_bytes()));
+                assert_eq!(
+                    subscriber.take(),
+                    (topic.clone(), topic.clone().into_bytes())
+                );
             }
         }
         for subscriber in &mut subscribers {
@@ -174,4 +176,25 @@ fn shared_subscriptions_spread_over_the_workers() {
     }
     came.sort_unstable();
     assert_eq!(came, (1..=100).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_burst_to_many_subscribers_reaches_each_of_them_whole() {
+    const MESSAGES: u32 = 3_000;
+    let broker = Broker::start(2);
+    let mut subscribers: Vec<_> = (0..60).map(|n| broker.connect(&format!("s{n}"))).collect();
+    for subscriber in &mut subscribers {
+        subscriber.subscribe("burst", QoS::AtMostOnce);
+    }
+    let mut publisher = broker.connect("publisher");
+    let mut bytes = Vec::new();
+    for number in 0..MESSAGES {
+        bytes.extend(publisher.bytes(&publish("burst", &number.to_be_bytes(), QoS::AtMostOnce, 0)));
+    }
+    std::io::Write::write_all(&mut publisher.stream, &bytes).unwrap();
+    for subscriber in &mut subscribers {
+        for number in 0..MESSAGES {
+            assert_eq!(subscriber.take().1, number.to_be_bytes());
+        }
+    }
 }

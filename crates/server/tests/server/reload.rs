@@ -94,7 +94,10 @@ fn limits_change_without_disconnecting_anyone() {
 fn who_is_no_longer_allowed_is_disconnected_by_a_reload() {
     let broker = Broker::start(2);
     let mut clients: Vec<_> = (0..4).map(|n| broker.connect(&format!("c{n}"))).collect();
-    broker.handle.reload(config(2, "allow_anonymous false\n")).unwrap();
+    broker
+        .handle
+        .reload(config(2, "allow_anonymous false\n"))
+        .unwrap();
     for client in &mut clients {
         client.expect_end();
     }

@@ -35,7 +35,10 @@ fn a_take_over_reaches_the_old_connection_on_any_worker() {
     let mut old = broker.connect_v5("twin");
     for _ in 0..9 {
         let new = broker.connect_v5("twin");
-        assert_eq!(old.next(), Came::Disconnect(ReasonCode::SESSION_TAKEN_OVER.0));
+        assert_eq!(
+            old.next(),
+            Came::Disconnect(ReasonCode::SESSION_TAKEN_OVER.0)
+        );
         old.expect_end();
         old = new;
     }
@@ -59,7 +62,10 @@ fn bytes_sent_right_behind_connect_move_with_the_connection() {
         std::io::Write::write_all(&mut client.stream, &bytes).unwrap();
         assert_eq!(listener.take(), ("moved".to_owned(), vec![round]));
         assert!(matches!(client.next(), Came::ConnAck { reason: 0, .. }));
-        assert!(matches!(client.next(), Came::Ack(midge_codec::AckKind::PubAck, 5, 0)));
+        assert!(matches!(
+            client.next(),
+            Came::Ack(midge_codec::AckKind::PubAck, 5, 0)
+        ));
         std::io::Write::write_all(&mut client.stream, &ping[1..]).unwrap();
         assert_eq!(client.next(), Came::Pong);
         client.disconnect();

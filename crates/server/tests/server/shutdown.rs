@@ -8,7 +8,9 @@ use crate::client::{Broker, Came, Client, V3, hello, local_config, publish, will
 #[test]
 fn clients_of_5_0_are_told_that_the_server_shuts_down() {
     let broker = Broker::start(4);
-    let mut new: Vec<_> = (0..6).map(|n| broker.connect_v5(&format!("v5-{n}"))).collect();
+    let mut new: Vec<_> = (0..6)
+        .map(|n| broker.connect_v5(&format!("v5-{n}")))
+        .collect();
     let mut old: Vec<_> = (0..6).map(|n| broker.connect(&format!("v3-{n}"))).collect();
     assert_eq!(broker.handle.shut_down(), Ending::Asked);
     for client in &mut new {

@@ -377,8 +377,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "set_tcp_nodelay",
         General,
         Flag,
-        "false",
-        "Whether small packets leave at once, without waiting for more to send (TCP_NODELAY).",
+        "true",
+        "Whether small packets leave at once, without waiting for more to send (TCP_NODELAY). \
+         Mosquitto's default is false; Midge gathers what it writes by itself.",
     )
     .reads(|draft, args| flag(args, &mut draft.general.set_tcp_nodelay)),
     OptionDef::new(
