@@ -110,7 +110,8 @@ impl<'a> Reader<'a> {
     /// Reads a string behind its two byte length.
     ///
     /// # Errors
-    /// [`DecodeError::Utf8`] for anything that [`checked_str`] refuses; [`DecodeError::Truncated`].
+    /// [`DecodeError::Utf8`] for what is not UTF-8, U+0000, other control characters and
+    /// non-characters; [`DecodeError::Truncated`].
     pub fn string(&mut self) -> Result<&'a str, DecodeError> {
         checked_str(self.binary()?).ok_or(DecodeError::Utf8)
     }

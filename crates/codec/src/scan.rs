@@ -37,6 +37,19 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     other & HIGH == 0
 }
 
+/// Whether all bytes are printable ASCII and none is `+` or `#`: what nearly every topic name is.
+#[inline]
+pub(crate) fn is_plain_name(bytes: &[u8]) -> bool {
+    let other = words(bytes).fold(0, |other, word| {
+        let low = word & LOW;
+        let is_control = !(low + 0x60 * ONES);
+        let is_delete = low + ONES;
+        let is_wildcard = equal(word, b'+') | equal(word, b'#');
+        other | word | is_control | is_delete | is_wildcard
+    });
+    other & HIGH == 0
+}
+
 /// Whether any byte is `+` or `#`.
 #[inline]
 pub(crate) fn has_wildcard(bytes: &[u8]) -> bool {
@@ -76,6 +89,7 @@ mod tests {
             let plain = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
             prop_assert_eq!(is_plain(&bytes), plain);
             let wild = bytes.iter().any(|byte| matches!(byte, b'+' | b'#'));
+            prop_assert_eq!(is_plain_name(&bytes), plain && !wild);
             prop_assert_eq!(has_wildcard(&bytes), wild);
             prop_assert_eq!(slashes(&bytes), bytes.iter().filter(|byte| **byte == b'/').count());
         }

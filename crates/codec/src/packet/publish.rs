@@ -4,7 +4,8 @@ use core::num::NonZeroU16;
 
 use super::{Body, put_packet, remaining_length};
 use crate::{
-    DecodeError, EncodeError, PacketType, Properties, QoS, Reader, Scope, Sink, Version, topic,
+    DecodeError, EncodeError, PacketType, Properties, QoS, Reader, Scope, Sink, Version,
+    reader::checked_str, scan, topic,
 };
 
 /// A message on its way.
@@ -42,8 +43,8 @@ impl<'a> Publish<'a> {
             return Err(DecodeError::DupWithoutQoS);
         }
         let mut reader = Reader::new(body);
-        let topic = reader.string()?;
-        if topic.is_empty() && !version.has_properties() || topic::has_wildcard(topic) {
+        let topic = read_topic(reader.binary()?)?;
+        if topic.is_empty() && !version.has_properties() {
             return Err(DecodeError::TopicName);
         }
         let packet_id = match qos {
@@ -99,6 +100,19 @@ impl<'a> Publish<'a> {
             | (dup as u8) << 3
             | self.qos.bits() << 1
             | self.retain as u8
+    }
+}
+
+/// Checks a topic name, in one pass for the names that are common.
+fn read_topic(bytes: &[u8]) -> Result<&str, DecodeError> {
+    if scan::is_plain_name(bytes) {
+        return core::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8);
+    }
+    let topic = checked_str(bytes).ok_or(DecodeError::Utf8)?;
+    if topic::has_wildcard(topic) {
+        Err(DecodeError::TopicName)
+    } else {
+        Ok(topic)
     }
 }
 
