@@ -56,6 +56,8 @@ pub(crate) struct Conn {
     pub(crate) timer: Time,
     /// QoS 0 messages are being dropped; the log has said so.
     pub(crate) dropping: bool,
+    /// It has published where it may not; the log has said so.
+    pub(crate) denied: bool,
     /// Messages of QoS 1 and 2 that may be unacknowledged towards the client.
     pub(crate) receive_maximum: u16,
     /// Largest packet that the client takes; 0 for no limit.
@@ -103,6 +105,7 @@ impl Conn {
             answers_unsent: 0,
             timer: Time::NEVER,
             dropping: false,
+            denied: false,
             receive_maximum: u16::MAX,
             packet_size_max: 0,
             aliases_in: None,

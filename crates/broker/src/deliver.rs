@@ -223,8 +223,10 @@ impl Shard {
         };
         // [MQTT5-3.3.1-12], [MQTT5-3.3.1-13]
         let retain = as_published && delivery.view.retain;
+        // QoS 0 that waited while the client was away goes first [MQTT5-4.6.0-6].
+        let is_behind = self.settings.queue_qos0_messages && !session.queue.is_empty();
         match (qos, session.conn) {
-            (QoS::AtMostOnce, Some(conn)) => {
+            (QoS::AtMostOnce, Some(conn)) if !is_behind => {
                 let form = Form {
                     retain,
                     ids: ids.as_slice(),

@@ -185,11 +185,15 @@ impl Shard {
         match denied(view.topic) {
             None => Verdict::Take,
             Some(why) => {
-                let client_id = self
-                    .client_id(crate::ConnId(key))
-                    .unwrap_or_default()
-                    .to_owned();
-                events::publish_denied(step.effects, &client_id, view.topic, why);
+                // Once for each connection, so that nobody fills the log.
+                let is_first = self
+                    .conns
+                    .get_mut(key)
+                    .is_some_and(|conn| !std::mem::replace(&mut conn.denied, true));
+                if is_first {
+                    let client_id = self.client_id(crate::ConnId(key)).unwrap_or_default();
+                    events::publish_denied(step.effects, client_id, view.topic, why);
+                }
                 Verdict::Drop(ReasonCode::NOT_AUTHORIZED)
             }
         }

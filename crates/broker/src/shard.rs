@@ -665,3 +665,6 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests;

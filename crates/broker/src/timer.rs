@@ -246,7 +246,7 @@ mod tests {
             let mut now = start;
             let mut seen = vec![None; delays.len()];
             // Step as a worker does: never past the next deadline without looking, but sometimes late.
-            for step in steps.iter().copied().chain(std::iter::repeat(20_000_000_000).take(40)) {
+            for step in steps.iter().copied().chain(std::iter::repeat_n(20_000_000_000, 40)) {
                 let before = now;
                 now += step;
                 let mut fired = Vec::new();

@@ -304,7 +304,9 @@ impl Shard {
             let Some(queued) = session.queue.pop() else {
                 break;
             };
-            session.overflowing = false;
+            if session.queue.is_empty() {
+                session.overflowing = false;
+            }
             let size = queued.message.size();
             if queued.message.is_expired(step.now) {
                 // [MQTT5-3.3.2-5]
