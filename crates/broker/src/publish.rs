@@ -236,6 +236,7 @@ impl Shard {
             (Version::V5, 1..) => usize::from(self.settings.max_inflight_messages),
             _ => usize::from(u16::MAX),
         };
+        let total_max = self.queue_limits().bytes_total;
         let session = self
             .session_key(key)
             .and_then(|session| self.sessions.get_mut(session));
@@ -256,9 +257,17 @@ impl Shard {
                     "more unfinished QoS 2 messages than the receive maximum",
                 ));
             }
+            if self.stats.queued_bytes + view.size() as u64 > total_max {
+                return self.refuse_exactly_once(step, key, id, version);
+            }
+            self.stats.queued_messages += 1;
+            self.stats.queued_bytes += view.size() as u64;
             session.incoming_bytes += view.size();
-            let old = session.incoming.insert(id, view.keep());
-            session.incoming_bytes -= old.map_or(0, |message| message.size());
+            if let Some(old) = session.incoming.insert(id, view.keep()) {
+                session.incoming_bytes -= old.size();
+                self.stats.queued_messages -= 1;
+                self.stats.queued_bytes -= old.size() as u64;
+            }
             if receive_maximum == usize::from(u16::MAX)
                 && session.incoming_bytes > UNFINISHED_BYTES_MAX
                 && session.incoming.len() > 1
@@ -276,6 +285,23 @@ impl Shard {
         Ok(())
     }
 
+    /// The broker holds as much as max_queued_bytes_total allows. 5.0 has a code for that; a client of 3.x
+    /// is closed, and sends the message again when it comes back.
+    fn refuse_exactly_once(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        id: NonZeroU16,
+        version: Version,
+    ) -> Result<(), Fault> {
+        self.stats.publish_dropped += 1;
+        if version != Version::V5 {
+            return Err(Fault::close("the broker's queues are full"));
+        }
+        self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::QUOTA_EXCEEDED);
+        Ok(())
+    }
+
     /// PUBREL: QoS 2, second half. The message goes to its subscribers.
     pub(crate) fn released(
         &mut self,
@@ -289,6 +315,8 @@ impl Shard {
         let message = session.and_then(|session| {
             let message = session.incoming.release(id)?;
             session.incoming_bytes -= message.size();
+            self.stats.queued_messages -= 1;
+            self.stats.queued_bytes -= message.size() as u64;
             Some(message)
         });
         let reason = match message {

@@ -44,6 +44,15 @@ impl SubscriptionIds {
     }
 }
 
+/// Buffers of emptied queues, for the next that fill: a busy session's queue fills and empties in every
+/// turn, and an idle one's costs nothing.
+#[derive(Debug, Default)]
+pub(crate) struct SpareQueues(Vec<VecDeque<Queued>>);
+
+/// Buffers kept, and the messages that one may have room for.
+const SPARES_MAX: usize = 256;
+const SPARE_CAPACITY_MAX: usize = 256;
+
 /// The queue of one session, oldest first. Costs nothing while empty.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -66,7 +75,10 @@ impl Queue {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, message: Queued) {
+    pub(crate) fn push(&mut self, message: Queued, spare: &mut SpareQueues) {
+        if self.messages.capacity() == 0 {
+            self.messages = spare.0.pop().unwrap_or_default();
+        }
         self.bytes += message.message.size();
         self.messages.push_back(message);
     }
@@ -75,11 +87,14 @@ impl Queue {
         self.messages.front()
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Queued> {
+    pub(crate) fn pop(&mut self, spare: &mut SpareQueues) -> Option<Queued> {
         let message = self.messages.pop_front()?;
         self.bytes -= message.message.size();
         if self.messages.is_empty() {
-            self.messages = VecDeque::new();
+            let emptied = std::mem::take(&mut self.messages);
+            if emptied.capacity() <= SPARE_CAPACITY_MAX && spare.0.len() < SPARES_MAX {
+                spare.0.push(emptied);
+            }
         }
         Some(message)
     }

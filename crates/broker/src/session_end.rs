@@ -173,8 +173,8 @@ impl Shard {
                 self.stats.queued_bytes -= queued.message.size() as u64;
             }
         }
-        self.stats.queued_messages -= session.queue.len() as u64;
-        self.stats.queued_bytes -= session.queue.bytes() as u64;
+        self.stats.queued_messages -= (session.queue.len() + session.incoming.len()) as u64;
+        self.stats.queued_bytes -= (session.queue.bytes() + session.incoming_bytes) as u64;
         let will = session.will.take();
         self.release(step, session.client_id);
         if let Some(will) = will {

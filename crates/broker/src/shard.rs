@@ -14,6 +14,7 @@ use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
 use crate::events;
 use crate::group::GroupQueue;
 use crate::outbox::BufferPool;
+use crate::queue::SpareQueues;
 use crate::route::{GroupId, Matches, SessionRef, Target};
 use crate::session::Session;
 use crate::session_end::Cause;
@@ -86,6 +87,7 @@ pub struct Shard {
     pub(crate) timers: TimerWheel<Timer>,
     pub(crate) stats: Stats,
     pub(crate) pool: BufferPool,
+    pub(crate) spare_queues: SpareQueues,
     pub(crate) scratch: Scratch,
     /// Changes of subscriptions that wait to be applied together.
     pub(crate) changes: Vec<Change>,
@@ -155,6 +157,7 @@ impl Shard {
             timers: TimerWheel::new(now),
             stats: Stats::default(),
             pool: BufferPool::default(),
+            spare_queues: SpareQueues::default(),
             scratch: Scratch {
                 remote: vec![SmallVec::new(); usize::from(shards)],
                 ..Scratch::default()
@@ -365,6 +368,14 @@ impl Shard {
     /// Learns that a connection's socket has come to its end.
     pub fn closed(&mut self, step: &mut Step<'_>, conn: ConnId, ended: &Ended) {
         self.end(step, conn.0, &Cause::Lost(ended));
+    }
+
+    /// Learns that a part of a packet has come, which is not shown before it is whole: who uploads a large
+    /// message over a slow link is not silent.
+    pub fn heard(&mut self, now: Time, conn: ConnId) {
+        if let Some(conn) = self.conns.get_mut(conn.0) {
+            conn.keep_alive.active(now);
+        }
     }
 
     /// The bytes that wait for a connection's socket.

@@ -19,7 +19,7 @@ pub(crate) struct QueueLimits {
     messages: usize,
     bytes: usize,
     /// For all queues of the shard.
-    bytes_total: u64,
+    pub(crate) bytes_total: u64,
     pub(crate) overflow: QueueOverflow,
 }
 
@@ -79,36 +79,44 @@ impl Shard {
         &mut self,
         step: &mut Step<'_>,
         key: SlabKey,
-        conn: SlabKey,
+        conn_key: SlabKey,
         queued: Queued,
         delivery: Option<&mut Delivery<'_>>,
     ) {
-        let Some(session) = self.sessions.get_mut(key) else {
+        let (Some(session), Some(conn)) =
+            (self.sessions.get_mut(key), self.conns.get_mut(conn_key))
+        else {
             return;
         };
         let size = queued.message.size();
-        let (message, qos, retain, ids) = (
-            Arc::clone(&queued.message),
-            queued.qos,
-            queued.retain,
-            queued.ids.clone(),
-        );
+        let qos = queued.qos;
         let packet_id = match session.outgoing.push(qos, queued) {
             Ok(id) => id,
             // All identifiers are in use: it waits until one is free.
-            Err(queued) => return session.queue.push(queued),
+            Err(queued) => return session.queue.push(queued, &mut self.spare_queues),
         };
         session.outgoing_bytes += size;
+        let Some(queued) = session.outgoing.last() else {
+            return;
+        };
         let form = Form {
             qos,
             packet_id: Some(packet_id),
             dup: false,
-            retain,
-            ids: ids.as_slice(),
+            retain: queued.retain,
+            ids: queued.ids.as_slice(),
         };
+        let (pool, dirty) = (&mut self.pool, &mut step.effects.dirty);
         let written = match delivery {
-            Some(delivery) => self.write_shared(step, conn, delivery, &form),
-            None => self.write_publish(step, conn, &message.view(), &form),
+            Some(delivery) => {
+                let written = conn.write_shared(pool, dirty, step.now, delivery, &form);
+                self.stats.count_written(written, &delivery.view)
+            }
+            None => {
+                let view = queued.message.view();
+                let written = conn.write_publish(pool, dirty, step.now, &view, &form);
+                self.stats.count_written(written, &view)
+            }
         };
         if written == Written::TooLarge {
             self.abandon(key, packet_id, qos);
@@ -148,12 +156,12 @@ impl Shard {
         loop {
             let (waiting, bytes) = (session.queue.len() + sent, session.queue.bytes());
             if !limits.are_met(waiting, bytes, size, self.stats.queued_bytes) {
-                session.queue.push(queued);
+                session.queue.push(queued, &mut self.spare_queues);
                 break;
             }
             overflows = true;
             let oldest = match limits.overflow {
-                QueueOverflow::DropOldest => session.queue.pop(),
+                QueueOverflow::DropOldest => session.queue.pop(&mut self.spare_queues),
                 QueueOverflow::DropNewest => None,
             };
             // The message itself is the oldest when no other is left to be dropped.
@@ -301,7 +309,7 @@ impl Shard {
             if front.qos > QoS::AtMostOnce && !room {
                 break;
             }
-            let Some(queued) = session.queue.pop() else {
+            let Some(queued) = session.queue.pop(&mut self.spare_queues) else {
                 break;
             };
             if session.queue.is_empty() {

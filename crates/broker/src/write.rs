@@ -13,6 +13,7 @@ use crate::message::MessageView;
 use crate::outbox::BufferPool;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
+use crate::stats::Stats;
 
 /// How one copy of a message is to be written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,13 +60,8 @@ impl Shard {
             return Written::Yes;
         };
         let dirty = &mut step.effects.dirty;
-        let written = match &mut delivery.forms {
-            Some(forms) if form.ids.is_empty() && conn.takes_shared_form(&delivery.view) => {
-                conn.write_form(&mut self.pool, dirty, forms, &delivery.view, form)
-            }
-            _ => conn.write_publish(&mut self.pool, dirty, step.now, &delivery.view, form),
-        };
-        self.count_written(written, delivery.view.payload.len())
+        let written = conn.write_shared(&mut self.pool, dirty, step.now, delivery, form);
+        self.stats.count_written(written, &delivery.view)
     }
 
     /// Writes a PUBLISH to a connection's outbox.
@@ -81,24 +77,44 @@ impl Shard {
         };
         let dirty = &mut step.effects.dirty;
         let written = conn.write_publish(&mut self.pool, dirty, step.now, view, form);
-        self.count_written(written, view.payload.len())
+        self.stats.count_written(written, view)
     }
+}
 
+impl Stats {
     #[inline]
-    fn count_written(&mut self, written: Written, payload: usize) -> Written {
+    pub(crate) fn count_written(&mut self, written: Written, view: &MessageView<'_>) -> Written {
         match written {
             Written::Yes => {
-                self.stats.messages_sent += 1;
-                self.stats.publish_sent += 1;
-                self.stats.publish_bytes_sent += payload as u64;
+                self.messages_sent += 1;
+                self.publish_sent += 1;
+                self.publish_bytes_sent += view.payload.len() as u64;
             }
-            Written::TooLarge => self.stats.publish_dropped += 1,
+            Written::TooLarge => self.publish_dropped += 1,
         }
         written
     }
 }
 
 impl Conn {
+    /// Writes a copy that may have the same form as others of the message.
+    #[inline]
+    pub(crate) fn write_shared(
+        &mut self,
+        pool: &mut BufferPool,
+        dirty: &mut Vec<usize>,
+        now: Time,
+        delivery: &mut Delivery<'_>,
+        form: &Form<'_>,
+    ) -> Written {
+        match &mut delivery.forms {
+            Some(forms) if form.ids.is_empty() && self.takes_shared_form(&delivery.view) => {
+                self.write_form(pool, dirty, forms, &delivery.view, form)
+            }
+            _ => self.write_publish(pool, dirty, now, &delivery.view, form),
+        }
+    }
+
     /// Whether a message looks to this client as it looks to others.
     fn takes_shared_form(&self, view: &MessageView<'_>) -> bool {
         view.expires.is_none()
@@ -152,7 +168,7 @@ impl Conn {
     }
 
     #[inline]
-    fn write_publish(
+    pub(crate) fn write_publish(
         &mut self,
         pool: &mut BufferPool,
         dirty: &mut Vec<usize>,

@@ -298,6 +298,12 @@ impl<M> Outgoing<M> {
         })
     }
 
+    /// The message that was taken into the window last, until it is acknowledged.
+    #[must_use]
+    pub fn last(&self) -> Option<&M> {
+        self.slots.back()?.message.as_ref()
+    }
+
     /// The unfinished deliveries in order: identifier and message, which PUBREC frees.
     pub fn iter(&self) -> impl Iterator<Item = (NonZeroU16, Option<&M>)> {
         self.slots

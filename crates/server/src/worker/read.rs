@@ -207,6 +207,7 @@ impl Worker {
             // Grows with what arrives, whatever the packet says it will be.
             partial.bytes.extend_from_slice(new);
             socket.partial = Some(partial);
+            self.core.shard.heard(self.core.now, conn);
         } else if partial.bytes.len() == start {
             front.copy_from_slice(&partial.bytes);
             self.input.give_back(partial);
