@@ -120,6 +120,7 @@ impl Shard {
             assigned,
             granted: false,
         }));
+        self.claim(&client_id);
         let claim = Claim {
             conn: ConnId(key),
             client_id,
@@ -169,6 +170,7 @@ impl Shard {
         let client_id = pending.client_id;
         let keep_alive = self.keep_alive(connect.keep_alive);
         let (session, present) = self.take_session(step, &client_id, connect, listener);
+        self.unclaim(&client_id);
         self.fill_connection(step, key, session, connect, listener, &asked, keep_alive);
         self.fill_session(key, session, connect, listener, &asked);
         if self.settings.connection_messages
@@ -236,9 +238,6 @@ impl Shard {
                 self.end_session(step, old);
             }
         }
-        // The end of the old session gave the id back; this one takes it again.
-        let released = |request: &DirectoryRequest| matches!(request, DirectoryRequest::Release(id) if id == client_id);
-        step.effects.directory.retain(|request| !released(request));
         let session = Session::new(Arc::clone(client_id), connect.version);
         let key = self.sessions.insert(session);
         self.by_client_id.insert(Arc::clone(client_id), key);

@@ -114,7 +114,9 @@ impl Shard {
 
     /// A claim that was granted to a connection that ended before it made a session.
     fn give_up_claim(&mut self, step: &mut Step<'_>, client_id: &Arc<str>, granted: bool) {
-        if granted && !self.by_client_id.contains_key(client_id) {
+        self.unclaim(client_id);
+        // Otherwise the answer is still to come, and then nobody waits for it.
+        if granted {
             self.release(step, Arc::clone(client_id));
         }
     }

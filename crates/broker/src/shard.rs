@@ -84,6 +84,9 @@ pub struct Shard {
     pub(crate) sessions: Slab<Session>,
     pub(crate) conns: Slab<Conn>,
     pub(crate) by_client_id: hashbrown::HashMap<Arc<str>, SlabKey, foldhash::fast::FixedState>,
+    /// How many connections have claimed a client id and made no session yet. Meanwhile the id is not
+    /// given back, or the directory would hand it to another shard.
+    claims: hashbrown::HashMap<Arc<str>, u32, foldhash::fast::FixedState>,
     pub(crate) timers: TimerWheel<Timer>,
     pub(crate) stats: Stats,
     pub(crate) pool: BufferPool,
@@ -153,7 +156,8 @@ impl Shard {
             id,
             sessions: Slab::default(),
             conns: Slab::default(),
-            by_client_id: hashbrown::HashMap::with_hasher(hasher),
+            by_client_id: hashbrown::HashMap::with_hasher(hasher.clone()),
+            claims: hashbrown::HashMap::with_hasher(hasher),
             timers: TimerWheel::new(now),
             stats: Stats::default(),
             pool: BufferPool::default(),
@@ -212,6 +216,9 @@ impl Shard {
     /// Gives up a connection without a word to anyone: it moves to another shard.
     pub fn forget(&mut self, conn: ConnId) {
         if let Some(conn) = self.conns.remove(conn.0) {
+            if let Some(pending) = &conn.pending {
+                self.unclaim(&pending.client_id);
+            }
             conn.outbox.take(&mut self.pool);
             // The other shard counts it.
             self.stats.sockets = self.stats.sockets.saturating_sub(1);
@@ -350,19 +357,35 @@ impl Shard {
             }
             (_, ClaimAnswer::Here) => {
                 // The connection went while it waited; somebody must give the id back.
-                if !self.by_client_id.contains_key(client_id) {
-                    self.release(step, Arc::clone(client_id));
-                }
+                self.release(step, Arc::clone(client_id));
             }
             (Some(_), ClaimAnswer::Full) => self.refuse_when_full(step, conn.0),
             (None, ClaimAnswer::Full) => {}
         }
     }
 
+    /// Gives a client id back, unless a session or a connection here has a use for it.
     pub(crate) fn release(&mut self, step: &mut Step<'_>, client_id: Arc<str>) {
-        step.effects
-            .directory
-            .push(DirectoryRequest::Release(client_id));
+        if !self.by_client_id.contains_key(&client_id) && !self.claims.contains_key(&client_id) {
+            step.effects
+                .directory
+                .push(DirectoryRequest::Release(client_id));
+        }
+    }
+
+    /// Notes that a connection claims a client id.
+    pub(crate) fn claim(&mut self, client_id: &Arc<str>) {
+        *self.claims.entry(Arc::clone(client_id)).or_default() += 1;
+    }
+
+    /// Notes that a connection's claim has led to a session, or to nothing.
+    pub(crate) fn unclaim(&mut self, client_id: &Arc<str>) {
+        if let Some(count) = self.claims.get_mut(client_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.claims.remove(client_id);
+            }
+        }
     }
 
     /// Learns that a connection's socket has come to its end.
@@ -425,7 +448,7 @@ impl Shard {
     /// Whether another turn has work to do without anything new from outside.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.walking.is_empty()
+        !self.walking.is_empty() || !self.own_mail.is_empty()
     }
 
     /// When [`Self::fire`] is due.
@@ -619,14 +642,20 @@ impl Shard {
     /// and at the end of each turn, before SUBACKs leave. Retained messages go first: see [`Tables`].
     #[inline]
     pub(crate) fn settle(&mut self, step: &mut Step<'_>) {
+        self.settle_tables(step);
+        if !self.walk_starts.is_empty() {
+            self.start_walks(step);
+        }
+    }
+
+    /// Applies the changes and begins no walk.
+    #[inline]
+    pub(crate) fn settle_tables(&mut self, step: &mut Step<'_>) {
         if !self.retains.is_empty() {
             step.tables.retain(&mut self.retains);
         }
         if !self.changes.is_empty() {
             step.tables.change(&mut self.changes);
-        }
-        if !self.walk_starts.is_empty() {
-            self.start_walks(step);
         }
     }
 

@@ -125,6 +125,15 @@ impl Shard {
                 target,
                 presence,
             });
+            // A group that this turn has emptied is over, and its queue with it: it must not be asked for
+            // what it holds.
+            if self
+                .changes
+                .iter()
+                .any(|change| matches!(change, Change::Leave { .. }))
+            {
+                self.settle_tables(step);
+            }
             self.update_presence(step, session_key);
         } else {
             let wants_retained = match asked.retain_handling {

@@ -1,0 +1,266 @@
+//! Shared subscriptions in the model: each message belongs to a group, and one member gets it.
+
+use std::collections::BTreeMap;
+
+use midge_codec::topic::Filter;
+use midge_codec::{QoS, topic};
+
+use super::publication::PubId;
+use super::receipt::said_number;
+use super::session::{Key, Sub};
+use super::{Checked, Model, Receipt, broken};
+use crate::world::Millis;
+
+/// How a member was subscribed at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    qos: QoS,
+    as_published: bool,
+    ids: Vec<u32>,
+}
+
+/// A group from its first member until its last one leaves; the next of the name is another.
+#[derive(Debug)]
+pub(super) struct Group {
+    name: (String, String),
+    /// Those who are subscribed.
+    members: Vec<usize>,
+    /// All who ever were, with all that they were granted: a message may still be with one who left.
+    granted: BTreeMap<usize, Vec<Granted>>,
+    over: bool,
+}
+
+/// A message that a group got.
+#[derive(Debug)]
+pub(super) struct GroupMessage {
+    group: usize,
+    publication: PubId,
+    expires: Option<Millis>,
+    /// A member's session ended since: a QoS 2 message that it had is lost with it.
+    member_lost: bool,
+    holders: Vec<Holder>,
+}
+
+/// A member that received the message.
+#[derive(Debug)]
+pub(super) struct Holder {
+    session: usize,
+    link: usize,
+    qos: QoS,
+    pub(super) acknowledged: bool,
+}
+
+impl Model {
+    pub(super) fn join_group(&mut self, sid: usize, name: &str, sub: &Sub) {
+        let name = (name.to_owned(), sub.filter.clone());
+        let gid = *self.live_groups.entry(name.clone()).or_insert_with(|| {
+            self.groups.push(Group {
+                name,
+                members: Vec::new(),
+                granted: BTreeMap::new(),
+                over: false,
+            });
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[gid];
+        if !group.members.contains(&sid) {
+            group.members.push(sid);
+        }
+        group.granted.entry(sid).or_default().push(Granted {
+            qos: sub.qos,
+            as_published: sub.as_published,
+            ids: sub.ids(),
+        });
+        self.sessions[sid].groups.insert(gid);
+    }
+
+    /// A session leaves the group of `filter`, or all of them because it ends.
+    pub(super) fn leave_groups(&mut self, sid: usize, filter: Option<&str>) {
+        let name = filter.and_then(|filter| {
+            let parsed = Filter::parse(filter).ok()?;
+            Some((parsed.share_name?.to_owned(), parsed.filter.to_owned()))
+        });
+        for gid in self.sessions[sid].groups.clone() {
+            if filter.is_none() {
+                for message in self.group_messages.iter_mut().filter(|m| m.group == gid) {
+                    message.member_lost = true;
+                }
+            }
+            let group = &mut self.groups[gid];
+            if name.as_ref().is_some_and(|name| *name != group.name) || group.over {
+                continue;
+            }
+            group.members.retain(|member| *member != sid);
+            if group.members.is_empty() {
+                group.over = true;
+                self.live_groups.remove(&group.name);
+            }
+        }
+    }
+
+    pub(super) fn route_to_groups(
+        &mut self,
+        publication: PubId,
+        name: &str,
+        expires: Option<Millis>,
+        expired: bool,
+    ) -> bool {
+        let mut matched = false;
+        for ((_, filter), gid) in &self.live_groups {
+            if !topic::matches(filter, name) {
+                continue;
+            }
+            matched = true;
+            if !expired {
+                let places = self.grouped.entry(publication).or_default();
+                places.push(self.group_messages.len());
+                self.group_messages.push(GroupMessage {
+                    group: *gid,
+                    publication,
+                    expires,
+                    member_lost: false,
+                    holders: Vec::new(),
+                });
+            }
+        }
+        matched
+    }
+
+    /// Finds the group that a received message is for and makes the session its holder; tells the place
+    /// of both, and the message's expiry.
+    pub(super) fn take_shared(
+        &mut self,
+        sid: usize,
+        receipt: &Receipt<'_>,
+        key: &Key,
+    ) -> Checked<Option<((usize, usize), PubId, Option<Millis>)>> {
+        // No shared subscription is made to topics that have messages without payload.
+        let said = said_number(receipt).and_then(|said| self.grouped.get(&said));
+        let fitting: Vec<usize> = said
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|at| {
+                let message = &self.group_messages[*at];
+                self.is_publication(message.publication, receipt) && self.fits(message, sid, key)
+            })
+            .collect();
+        // What comes late by a connection that the broker has given up may have gone back already.
+        let stale = key.qos == QoS::AtLeastOnce && !self.conns.contains_key(&receipt.link);
+        let free = |at: &&usize| {
+            let message = &self.group_messages[**at];
+            stale || message.holders.iter().all(|holder| self.may_return(holder))
+        };
+        // A publisher may have sent its message twice; then the one that raises no doubts, and first one
+        // that nobody has had.
+        let doubts = |at: &&usize| {
+            let message = &self.group_messages[**at];
+            let expiry = self.check_expiry(message.expires, receipt);
+            (expiry.is_err(), !message.holders.is_empty())
+        };
+        let best = fitting.iter().filter(free).min_by_key(doubts);
+        let Some(&at) = best else {
+            return match fitting.first() {
+                None => Ok(None),
+                Some(at) => broken("one member of a shared group", self.holders(*at, sid)),
+            };
+        };
+        let message = &mut self.group_messages[at];
+        message.holders.push(Holder {
+            session: sid,
+            link: receipt.link,
+            qos: key.qos,
+            acknowledged: false,
+        });
+        let place = (at, message.holders.len() - 1);
+        // Which of the two it was is only known to a member that speaks 5.0.
+        let expires = fitting
+            .iter()
+            .map(|at| self.group_messages[*at].expires)
+            .find(|expires| self.check_expiry(*expires, receipt).is_ok())
+            .unwrap_or(self.group_messages[at].expires);
+        Ok(Some((place, self.group_messages[at].publication, expires)))
+    }
+
+    /// Who has a message that came to `sid` too, in words.
+    fn holders(&self, at: usize, sid: usize) -> String {
+        let message = &self.group_messages[at];
+        let holders: Vec<_> = message
+            .holders
+            .iter()
+            .map(|holder| {
+                let client = &self.sessions[holder.session].client;
+                let acknowledged = if holder.acknowledged {
+                    " acknowledged"
+                } else {
+                    ""
+                };
+                format!(
+                    "{client} by link {} (QoS {}{acknowledged})",
+                    holder.link,
+                    holder.qos.bits()
+                )
+            })
+            .collect();
+        format!(
+            "message {} of {:?} came to {} and to {}",
+            message.publication,
+            self.groups[message.group].name,
+            self.sessions[sid].client,
+            holders.join(", "),
+        )
+    }
+
+    fn fits(&self, message: &GroupMessage, sid: usize, key: &Key) -> bool {
+        let published = &self.publications[message.publication];
+        let granted = self.groups[message.group].granted.get(&sid);
+        granted.into_iter().flatten().any(|granted| {
+            key.qos == self.effective(published.qos, granted.qos)
+                && key.retain == (published.retain && granted.as_published)
+                && key.ids == granted.ids
+        })
+    }
+
+    /// Whether a message that this member received may go to another: it was not acknowledged, and the
+    /// member is lost. QoS 2 stays with the member (`[MQTT5-4.8.2-4]`, `[MQTT5-4.8.2-5]`).
+    fn may_return(&self, holder: &Holder) -> bool {
+        holder.qos == QoS::AtLeastOnce
+            && !holder.acknowledged
+            && !self.conns.contains_key(&holder.link)
+    }
+
+    pub(super) fn shared_acknowledged(&mut self, (message, holder): (usize, usize)) {
+        if let Some(holder) = self.group_messages[message].holders.get_mut(holder) {
+            holder.acknowledged = true;
+        }
+    }
+
+    /// Messages that no member of a living group has got.
+    pub(super) fn stranded(&self, now: Millis) -> Vec<String> {
+        let mut stranded = Vec::new();
+        for message in &self.group_messages {
+            let group = &self.groups[message.group];
+            let published = &self.publications[message.publication];
+            let all_grants = || group.granted.values().flatten();
+            let may_be_lost = group.over
+                || all_grants().any(|g| self.effective(published.qos, g.qos) == QoS::AtMostOnce)
+                || message.member_lost
+                    && all_grants()
+                        .any(|g| self.effective(published.qos, g.qos) == QoS::ExactlyOnce)
+                || message.expires.is_some_and(|at| at <= now)
+                || group
+                    .granted
+                    .keys()
+                    .any(|sid| published.size_max() > self.sessions[*sid].packet_max);
+            if message.holders.is_empty() && !may_be_lost {
+                stranded.push(format!(
+                    "message {} (QoS {}) of {:?}",
+                    message.publication,
+                    published.qos.bits(),
+                    group.name,
+                ));
+            }
+        }
+        stranded
+    }
+}
