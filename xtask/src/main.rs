@@ -11,6 +11,8 @@
 
 use std::process::ExitCode;
 
+mod compare;
+mod instructions;
 mod process;
 mod source;
 mod spec;
@@ -39,6 +41,14 @@ Usage: cargo xtask <command>
       --missing         List those that are not.
       --check           Fail if one is missing, or if fewer are proven than spec/floor.toml says.
       --raise           Write today's numbers to spec/floor.toml if they are higher.
+  instructions          What the hot path costs in instructions, against benches/hot/baseline.toml.
+      --update          Write today's numbers to that file.
+  bench-compare         Midge beside a bare relay and Debian's mosquitto: a table in Markdown.
+      --seconds <n>     How long to measure each time (5; quick 1).
+      --rounds <n>      How often; the median counts (3; quick 1).
+      --quick           One short round with small sizes, to see that it works.
+      --only <scenario> Only this scenario; may be given several times.
+      --write           Put the table into docs/performance.md.
 ";
 
 fn main() -> ExitCode {
@@ -74,6 +84,10 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
         "test" => stages::test(&workspace, &stages::Choice::parse(options)?),
         "tidy" => tidy::command(&workspace, &tidy::Options::parse(options)?),
         "spec" => spec::command(&workspace, &spec::Options::parse(options)?),
+        "instructions" => {
+            instructions::command(&workspace, &instructions::Options::parse(options)?)
+        }
+        "bench-compare" => compare::command(&workspace, &compare::Options::parse(options)?),
         other => Err(format!("no command {other:?}\n\n{USAGE}")),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{cargo, run, works};
 use crate::workspace::Workspace;
-use crate::{Outcome, spec, tidy};
+use crate::{Outcome, instructions, spec, tidy};
 
 /// Simulator seeds of a full run, and how long it may take.
 const SEEDS: Seeds = Seeds {
@@ -60,7 +60,7 @@ const fn stage(
 }
 
 /// All stages of `cargo xtask test`, quick ones first.
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     stage("setup", "tools that the stages need", setup),
     stage("fmt", "format", fmt),
     stage("tidy", "rules of the project", tidy_rules),
@@ -79,6 +79,11 @@ const STAGES: [Stage; 12] = [
     stage("doctests", "examples in the documentation", doctests),
     stage("docs", "documentation, warnings as errors", docs),
     stage("release", "the broker as it ships", release),
+    stage(
+        "count",
+        "instructions of the hot path against their baseline",
+        count,
+    ),
     stage("simulator", "seeds of the simulator", simulator),
     stage("clients", "third-party clients and hostile peers", clients),
 ];
@@ -342,6 +347,19 @@ fn release(context: &Context<'_>) -> Verdict {
         return Verdict::Skipped("not in a quick run".to_owned());
     }
     run(&mut context.cargo(&["build", "--release", "--package", "midge"])).into()
+}
+
+fn count(context: &Context<'_>) -> Verdict {
+    if context.quick {
+        return Verdict::Skipped("not in a quick run".to_owned());
+    }
+    if !instructions::can_count() {
+        return Verdict::Skipped("valgrind is not installed".to_owned());
+    }
+    verdict(
+        instructions::command(context.workspace, &instructions::Options::default()),
+        "the hot path has grown",
+    )
 }
 
 fn simulator(context: &Context<'_>) -> Verdict {

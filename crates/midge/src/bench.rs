@@ -11,12 +11,19 @@ use std::process::ExitCode;
 use crate::failure::Failure;
 use crate::options::{self, Command};
 use crate::terminal;
-use plan::Request;
+use plan::{Plan, Request, Scenario};
 
+mod feed;
+mod link;
 mod load;
+mod offline;
+mod party;
+mod phase;
 mod plan;
 mod process;
 mod report;
+mod retained;
+mod storm;
 mod tally;
 mod template;
 mod worker;
@@ -35,24 +42,24 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         Some("p2p") => &options::P2P,
         Some("fan-out") => &options::FAN_OUT,
         Some("fan-in") => &options::FAN_IN,
+        Some("wildcard") => &options::WILDCARD,
+        Some("conn") => &options::CONN,
+        Some("idle") => &options::IDLE,
+        Some("retained") => &options::RETAINED,
+        Some("offline") => &options::OFFLINE,
         Some("--help") => return terminal::print(&options::BENCH.help()),
         _ => {
             let scenario = scenario.to_string_lossy();
-            let error = format!("Unknown scenario '{scenario}', expected p2p, fan-out or fan-in.");
+            let error = format!("Unknown scenario '{scenario}'.");
             return terminal::conclude(&options::BENCH, false, &Failure::Usage(error.into()));
         }
     };
     match plan::parse(command, args) {
         Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Run(plan)) => match load::run(&plan) {
-            Ok(outcome) => {
-                let text = if plan.json {
-                    report::json(&plan, &outcome)
-                } else {
-                    report::text(&plan, &outcome)
-                };
+        Ok(Request::Run(plan)) => match perform(&plan) {
+            Ok((text, is_faulty)) => {
                 let printed = terminal::print(&text);
-                if outcome.tally.is_faulty(&plan) {
+                if is_faulty {
                     return ExitCode::from(FAULTS);
                 }
                 printed
@@ -61,4 +68,33 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         },
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }
+}
+
+/// Runs `plan`; the report, and whether the broker broke a promise.
+fn perform(plan: &Plan) -> Result<(String, bool), Failure> {
+    let phases = match plan.scenario {
+        Scenario::Storm { .. } => storm::run(plan)?,
+        Scenario::Idle { .. } => storm::idle(plan)?,
+        Scenario::Retained { .. } => retained::run(plan)?,
+        Scenario::Offline { .. } => offline::run(plan)?,
+        Scenario::Pairs { .. }
+        | Scenario::FanOut { .. }
+        | Scenario::Shared { .. }
+        | Scenario::Wildcard { .. }
+        | Scenario::Filters { .. } => {
+            let outcome = load::run(plan)?;
+            let text = if plan.json {
+                report::json(plan, &outcome)
+            } else {
+                report::text(plan, &outcome)
+            };
+            return Ok((text, outcome.tally.is_faulty(plan)));
+        }
+    };
+    let text = if plan.json {
+        report::phases_json(plan, &phases)
+    } else {
+        report::phases_text(plan, &phases)
+    };
+    Ok((text, phases.tally.is_faulty(plan)))
 }

@@ -10,12 +10,15 @@ use std::str::FromStr;
 
 mod tables;
 
-pub(crate) use tables::{BENCH, FAN_IN, FAN_OUT, P2P, PUB, SUB};
+pub(crate) use tables::{
+    BENCH, CONN, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
+};
 
 /// What an option is about, whichever way it was spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
     CleanSessionOff,
+    Clients,
     ConfigFile,
     Count,
     Daemon,
@@ -23,6 +26,7 @@ pub(crate) enum Id {
     ExitAfterSubscribe,
     File,
     FilterOut,
+    Filters,
     Help,
     Host,
     SessionName,
@@ -32,6 +36,7 @@ pub(crate) enum Id {
     Lines,
     MaxInflight,
     Message,
+    Messages,
     NoDelay,
     NoNewline,
     NullMessage,

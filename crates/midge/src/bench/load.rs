@@ -42,6 +42,9 @@ pub(crate) struct Outcome {
 
 const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Filters of one SUBSCRIBE.
+const FILTERS_AT_ONCE: usize = 500;
+
 /// Runs `plan`.
 pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let broker = plan.pid.map(|pid| pid.to_string());
@@ -75,7 +78,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
             let usage = |usages: &[Option<Usage>; 2]| usages.get(index).copied().flatten();
             let (start, end) = (usage(&at_start)?, usage(&at_end)?);
             Some(Cost {
-                cpu: end.cpu.saturating_sub(start.cpu),
+                cpu: end.cpu_since(&start),
                 resident: [
                     usage(&before)?.resident,
                     usage(&connected)?.resident,
@@ -103,16 +106,7 @@ fn connect_all(plan: &Plan) -> Result<(Vec<Parts>, Vec<Parts>), Failure> {
     let mut subscribers = Vec::new();
     for index in 0..plan.subscribers() {
         let mut client = connect(plan, 's', index)?;
-        let deadline = Instant::now() + SETUP_TIMEOUT;
-        client.flows.subscribe(&[plan.filter(index)], plan.qos)?;
-        let event = client.wait_for(deadline, |event| matches!(event, Event::Subscribed { .. }))?;
-        if let Event::Subscribed { codes } = event
-            && codes.iter().any(|code| *code >= 0x80)
-        {
-            return Err(Failure::Other(
-                "The broker refused a subscription.".to_owned(),
-            ));
-        }
+        subscribe(plan, &mut client, &plan.filters(index))?;
         subscribers.push(client.into_parts()?);
     }
     let mut publishers = Vec::new();
@@ -122,13 +116,40 @@ fn connect_all(plan: &Plan) -> Result<(Vec<Parts>, Vec<Parts>), Failure> {
     Ok((subscribers, publishers))
 }
 
-fn connect(plan: &Plan, role: char, index: u32) -> Result<Client, Failure> {
+/// Connects a client of this run.
+pub(crate) fn connect(plan: &Plan, role: char, index: u32) -> Result<Client, Failure> {
     let mut options = plan.connect.clone();
-    options.client_id = Some(format!("bench-{:08x}-{role}{index:06}", plan.run));
+    options.client_id = Some(client_id(plan, role, index));
     let deadline = Instant::now() + SETUP_TIMEOUT;
     let mut client = Client::connect(&options, Some(deadline))?;
     client.wait_for(deadline, |event| matches!(event, Event::Connected { .. }))?;
     Ok(client)
+}
+
+/// A client id of 16 bytes.
+pub(crate) fn client_id(plan: &Plan, role: char, index: u32) -> String {
+    format!("b{:08x}{role}{index:06}", plan.run)
+}
+
+/// Subscribes, in several packets if the filters are many.
+pub(crate) fn subscribe(
+    plan: &Plan,
+    client: &mut Client,
+    filters: &[String],
+) -> Result<(), Failure> {
+    for filters in filters.chunks(FILTERS_AT_ONCE) {
+        let deadline = Instant::now() + SETUP_TIMEOUT;
+        client.flows.subscribe(filters, plan.qos)?;
+        let event = client.wait_for(deadline, |event| matches!(event, Event::Subscribed { .. }))?;
+        if let Event::Subscribed { codes } = event
+            && codes.iter().any(|code| *code >= 0x80)
+        {
+            return Err(Failure::Other(
+                "The broker refused a subscription.".to_owned(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn shared(plan: &Plan) -> Shared {
@@ -142,9 +163,7 @@ fn shared(plan: &Plan) -> Shared {
         progress: (0..plan.publishers())
             .map(|_| Progress::default())
             .collect(),
-        topics: (0..plan.publishers())
-            .map(|publisher| plan.topic(publisher).into_bytes())
-            .collect(),
+        topics: plan.topics(),
         received: AtomicU64::new(0),
         draining: AtomicU32::new(0),
         stop: AtomicBool::new(false),

@@ -20,7 +20,21 @@ pub(crate) enum Scenario {
     Shared { publishers: u32, subscribers: u32 },
     /// One subscriber to all publishers' topics.
     Wildcard { publishers: u32 },
+    /// So many filters with wildcards. Each publisher has three subscribers with a third of its filters
+    /// each, and takes as many topics in turn as each of them has filters.
+    Filters { publishers: u32, filters: u32 },
+    /// `clients` at a time connect, subscribe and disconnect, over and over.
+    Storm { clients: u32 },
+    /// `clients` connect, subscribe, and do nothing.
+    Idle { clients: u32 },
+    /// `messages` are retained, then `subscribers` come and get them all.
+    Retained { messages: u32, subscribers: u32 },
+    /// `messages` are queued for each of the `sessions` that are away and then come back.
+    Offline { sessions: u32, messages: u32 },
 }
+
+/// Kinds of filter that match each message of [`Scenario::Filters`].
+const KINDS: u32 = 3;
 
 /// What makes a publisher send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +74,33 @@ pub(crate) enum Request {
 }
 
 const CLIENTS_MAX: u32 = 100_000;
+/// Topics have six digits, for as many as one message in three filters.
+const FILTERS_MAX: u32 = 2_999_999;
+const MESSAGES_MAX: u32 = 10_000_000;
 const PAYLOAD_MAX: usize = 1024 * 1024;
 
 impl Plan {
     pub(crate) const fn publishers(&self) -> u32 {
         match self.scenario {
             Scenario::Pairs { pairs } => pairs,
-            Scenario::FanOut { .. } => 1,
-            Scenario::Shared { publishers, .. } | Scenario::Wildcard { publishers } => publishers,
+            Scenario::FanOut { .. } | Scenario::Retained { .. } | Scenario::Offline { .. } => 1,
+            Scenario::Shared { publishers, .. }
+            | Scenario::Wildcard { publishers }
+            | Scenario::Filters { publishers, .. } => publishers,
+            Scenario::Storm { .. } | Scenario::Idle { .. } => 0,
         }
     }
 
     pub(crate) const fn subscribers(&self) -> u32 {
         match self.scenario {
             Scenario::Pairs { pairs } => pairs,
-            Scenario::FanOut { subscribers } | Scenario::Shared { subscribers, .. } => subscribers,
+            Scenario::FanOut { subscribers }
+            | Scenario::Shared { subscribers, .. }
+            | Scenario::Retained { subscribers, .. } => subscribers,
             Scenario::Wildcard { .. } => 1,
+            Scenario::Filters { publishers, .. } => KINDS * publishers,
+            Scenario::Storm { clients } | Scenario::Idle { clients } => clients,
+            Scenario::Offline { sessions, .. } => sessions,
         }
     }
 
@@ -83,22 +108,63 @@ impl Plan {
     pub(crate) const fn copies(&self) -> u64 {
         match self.scenario {
             Scenario::FanOut { subscribers } => subscribers as u64,
+            Scenario::Filters { .. } => KINDS as u64,
             _ => 1,
         }
     }
 
-    /// The topic of a publisher.
-    pub(crate) fn topic(&self, publisher: u32) -> String {
-        format!("bench/{:08x}/{publisher:06}", self.run)
+    /// How many topics each publisher takes in turn.
+    pub(crate) const fn topics_each(&self) -> u32 {
+        match self.scenario {
+            Scenario::Filters {
+                publishers,
+                filters,
+            } => {
+                let each = filters / (KINDS * publishers);
+                if each == 0 { 1 } else { each }
+            }
+            _ => 1,
+        }
     }
 
-    /// The filter of a subscriber.
-    pub(crate) fn filter(&self, subscriber: u32) -> String {
+    /// The topics of all publishers; all have the same length.
+    pub(crate) fn topics(&self) -> Vec<Vec<u8>> {
+        (0..self.publishers() * self.topics_each())
+            .map(|index| self.topic(index).into_bytes())
+            .collect()
+    }
+
+    /// A topic, by its place in [`Self::topics`].
+    pub(crate) fn topic(&self, index: u32) -> String {
         match self.scenario {
-            Scenario::Pairs { .. } => self.topic(subscriber),
-            Scenario::FanOut { .. } => self.topic(0),
-            Scenario::Shared { .. } => format!("$share/bench/bench/{:08x}/+", self.run),
-            Scenario::Wildcard { .. } => format!("bench/{:08x}/+", self.run),
+            Scenario::Filters { .. } => format!("bench/{:08x}/{index:06}/value", self.run),
+            _ => format!("bench/{:08x}/{index:06}", self.run),
+        }
+    }
+
+    /// The filters of a subscriber.
+    pub(crate) fn filters(&self, subscriber: u32) -> Vec<String> {
+        let run = self.run;
+        match self.scenario {
+            Scenario::FanOut { .. } => vec![self.topic(0)],
+            Scenario::Shared { .. } => vec![format!("$share/bench/bench/{run:08x}/+")],
+            Scenario::Wildcard { .. } | Scenario::Retained { .. } => {
+                vec![format!("bench/{run:08x}/+")]
+            }
+            Scenario::Filters { .. } => {
+                let first = subscriber / KINDS * self.topics_each();
+                (first..first + self.topics_each())
+                    .map(|topic| match subscriber % KINDS {
+                        0 => format!("bench/{run:08x}/{topic:06}/+"),
+                        1 => format!("bench/{run:08x}/{topic:06}/#"),
+                        _ => format!("+/{run:08x}/{topic:06}/value"),
+                    })
+                    .collect()
+            }
+            Scenario::Pairs { .. }
+            | Scenario::Storm { .. }
+            | Scenario::Idle { .. }
+            | Scenario::Offline { .. } => vec![self.topic(subscriber)],
         }
     }
 
@@ -110,6 +176,12 @@ impl Plan {
             Scenario::Shared { publishers, .. } | Scenario::Wildcard { publishers } => {
                 (0, publishers)
             }
+            Scenario::Filters { .. } => (subscriber / KINDS, 1),
+            // Their messages are counted elsewhere.
+            Scenario::Storm { .. }
+            | Scenario::Idle { .. }
+            | Scenario::Retained { .. }
+            | Scenario::Offline { .. } => (0, 0),
         }
     }
 
@@ -156,6 +228,10 @@ pub(crate) fn parse(command: &Command, args: Vec<OsString>) -> Result<Request, U
         )));
     }
     plan.scenario = sizes.scenario(command);
+    if matches!(plan.scenario, Scenario::Offline { .. }) && plan.qos == QoS::AtMostOnce {
+        // Brokers queue no QoS 0 for who is away.
+        plan.qos = QoS::AtLeastOnce;
+    }
     plan.connect = connect.finish()?;
     // No pings are sent while measuring, and no run lasts longer.
     plan.connect.keep_alive_secs = u16::MAX;
@@ -168,6 +244,9 @@ struct Sizes {
     pairs: Option<u32>,
     publishers: Option<u32>,
     subscribers: Option<u32>,
+    clients: Option<u32>,
+    filters: Option<u32>,
+    messages: Option<u32>,
     wildcard: bool,
 }
 
@@ -183,6 +262,24 @@ impl Sizes {
                 publishers,
                 subscribers: self.subscribers.unwrap_or(5),
             },
+            "midge bench wildcard" => Scenario::Filters {
+                publishers: self.publishers.unwrap_or(10),
+                filters: self.filters.unwrap_or(100_000),
+            },
+            "midge bench conn" => Scenario::Storm {
+                clients: self.clients.unwrap_or(100),
+            },
+            "midge bench idle" => Scenario::Idle {
+                clients: self.clients.unwrap_or(1000),
+            },
+            "midge bench retained" => Scenario::Retained {
+                messages: self.messages.unwrap_or(10_000),
+                subscribers: self.subscribers.unwrap_or(10),
+            },
+            "midge bench offline" => Scenario::Offline {
+                sessions: self.clients.unwrap_or(100),
+                messages: self.messages.unwrap_or(100),
+            },
             _ => Scenario::Pairs {
                 pairs: self.pairs.unwrap_or(100),
             },
@@ -196,6 +293,14 @@ fn take(plan: &mut Plan, sizes: &mut Sizes, id: Id, value: &Value) -> Result<(),
         Id::Pairs => sizes.pairs = Some(clients()?),
         Id::Publishers => sizes.publishers = Some(clients()?),
         Id::Subscribers => sizes.subscribers = Some(clients()?),
+        Id::Clients => sizes.clients = Some(clients()?),
+        Id::Filters => {
+            sizes.filters = Some(value.number(1, FILTERS_MAX, "Invalid number of filters: {}")?);
+        }
+        Id::Messages => {
+            sizes.messages =
+                Some(value.number(1, MESSAGES_MAX, "Invalid number of messages: {}")?);
+        }
         Id::Wildcard => sizes.wildcard = true,
         Id::QoS => plan.qos = qos(value)?,
         Id::Payload => plan.payload = value.number(0, PAYLOAD_MAX, "Invalid payload size: {}")?,

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use super::load::{Cost, Outcome};
 use super::plan::{Pace, Plan, Scenario, version_name};
+use super::tally::Tally;
+
+mod phased;
+
+pub(crate) use phased::{phases_json, phases_text};
 
 impl Outcome {
     fn rate(&self) -> f64 {
@@ -32,6 +37,11 @@ const fn scenario_name(plan: &Plan) -> &'static str {
         Scenario::FanOut { .. } => "fan-out",
         Scenario::Shared { .. } => "fan-in shared",
         Scenario::Wildcard { .. } => "fan-in wildcard",
+        Scenario::Filters { .. } => "wildcard",
+        Scenario::Storm { .. } => "conn",
+        Scenario::Idle { .. } => "idle",
+        Scenario::Retained { .. } => "retained",
+        Scenario::Offline { .. } => "offline",
     }
 }
 
@@ -68,20 +78,7 @@ pub(crate) fn text(plan: &Plan, outcome: &Outcome) -> String {
         outcome.micros_at(0.999),
         outcome.latency.max() as f64 / 1000.0
     );
-    let tally = &outcome.tally;
-    let _ = writeln!(
-        text,
-        "whole run   {} sent, {} received, {} lost, {} duplicates, {} disordered, {} misrouted, \
-         {} unacknowledged, {} bad acknowledgements",
-        tally.sent,
-        tally.received,
-        tally.lost,
-        tally.duplicates,
-        tally.disordered,
-        tally.misrouted,
-        tally.unacknowledged,
-        tally.bad_acks
-    );
+    put_tally(&outcome.tally, &mut text);
     let _ = writeln!(
         text,
         "connecting  {} connections in {:.3} s",
@@ -111,21 +108,51 @@ pub(crate) fn text(plan: &Plan, outcome: &Outcome) -> String {
     text
 }
 
+fn put_tally(tally: &Tally, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "whole run   {} sent, {} received, {} lost, {} duplicates, {} disordered, {} misrouted, \
+         {} unacknowledged, {} bad acknowledgements",
+        tally.sent,
+        tally.received,
+        tally.lost,
+        tally.duplicates,
+        tally.disordered,
+        tally.misrouted,
+        tally.unacknowledged,
+        tally.bad_acks
+    );
+}
+
+/// The members of a JSON object that are about messages.
+fn tally_json(plan: &Plan, tally: &Tally) -> String {
+    format!(
+        "\"sent\":{},\"received\":{},\"lost\":{},\"duplicates\":{},\"disordered\":{},\
+         \"misrouted\":{},\"unacknowledged\":{},\"bad_acks\":{},\"faulty\":{}",
+        tally.sent,
+        tally.received,
+        tally.lost,
+        tally.duplicates,
+        tally.disordered,
+        tally.misrouted,
+        tally.unacknowledged,
+        tally.bad_acks,
+        tally.is_faulty(plan),
+    )
+}
+
 /// The outcome as one JSON object on one line. Times are microseconds, sizes bytes.
 pub(crate) fn json(plan: &Plan, outcome: &Outcome) -> String {
     let (window, rate) = match plan.pace {
         Pace::Closed { window } => (window.to_string(), "null".to_owned()),
         Pace::Open { rate } => ("null".to_owned(), rate.to_string()),
     };
-    let tally = &outcome.tally;
     let mut text = format!(
         "{{\"scenario\":\"{}\",\"publishers\":{},\"subscribers\":{},\"qos\":{},\"version\":\"{}\",\
          \"payload\":{},\"window\":{window},\"rate\":{rate},\"threads\":{},\"round_us\":{},\
          \"seconds\":{:.6},\"delivered\":{},\"messages_per_second\":{:.1},\
          \"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"p999\":{:.1},\"max\":{:.1}}},\
-         \"sent\":{},\"received\":{},\"lost\":{},\"duplicates\":{},\"disordered\":{},\
-         \"misrouted\":{},\"unacknowledged\":{},\"bad_acks\":{},\"faulty\":{},\
-         \"connections\":{},\"connecting_seconds\":{:.6}",
+         {},\"connections\":{},\"connecting_seconds\":{:.6}",
         scenario_name(plan),
         plan.publishers(),
         plan.subscribers(),
@@ -141,15 +168,7 @@ pub(crate) fn json(plan: &Plan, outcome: &Outcome) -> String {
         outcome.micros_at(0.99),
         outcome.micros_at(0.999),
         outcome.latency.max() as f64 / 1000.0,
-        tally.sent,
-        tally.received,
-        tally.lost,
-        tally.duplicates,
-        tally.disordered,
-        tally.misrouted,
-        tally.unacknowledged,
-        tally.bad_acks,
-        tally.is_faulty(plan),
+        tally_json(plan, &outcome.tally),
         outcome.connections,
         outcome.connecting.as_secs_f64(),
     );

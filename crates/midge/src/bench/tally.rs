@@ -43,10 +43,12 @@ impl Tally {
     /// has a reason to drop.
     pub(crate) fn is_faulty(&self, plan: &Plan) -> bool {
         let promised = plan.qos > QoS::AtMostOnce || matches!(plan.pace, Pace::Closed { .. });
+        // Shared subscriptions promise no order [MQTT5-4.6.0-6].
+        let ordered = !plan.is_shared();
         // QoS 1 may repeat, but not on connections that were never cut.
         promised && self.lost > 0
             || self.duplicates > 0
-            || self.disordered > 0
+            || ordered && self.disordered > 0
             || self.misrouted > 0
             || self.unacknowledged > 0
             || self.bad_acks > 0

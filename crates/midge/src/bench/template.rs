@@ -21,7 +21,8 @@ pub(crate) struct Stamp {
 pub(crate) const STAMP_SIZE: usize = 24;
 
 impl Stamp {
-    fn bytes(&self) -> [u8; STAMP_SIZE] {
+    /// The stamp as it stands in a payload.
+    pub(crate) fn bytes(&self) -> [u8; STAMP_SIZE] {
         let mut bytes = [0; STAMP_SIZE];
         let parts: [&[u8]; 4] = [
             &self.run.to_be_bytes(),
@@ -101,11 +102,11 @@ impl Template {
         self.packet
     }
 
-    /// A block of `count` packets (at most [`Self::capacity`]) to `topic`, from `first` on; `times`
-    /// gives each message's time.
+    /// A block of `count` packets (at most [`Self::capacity`]) to `topics` in turn, from `first` on;
+    /// `times` gives each message's time.
     pub(crate) fn fill(
         &mut self,
-        topic: &[u8],
+        topics: &[Vec<u8>],
         first: Stamp,
         count: usize,
         times: impl Fn(u64) -> u64,
@@ -113,7 +114,11 @@ impl Template {
         let mut stamp = first;
         for packet in self.block.chunks_exact_mut(self.packet).take(count) {
             stamp.sent_nanos = times(stamp.sequence);
-            put(packet, self.topic, topic);
+            put(
+                packet,
+                self.topic,
+                cycled(topics, stamp.sequence).unwrap_or_default(),
+            );
             if let Some(at) = self.packet_id {
                 put(packet, at, &packet_id(stamp.sequence).to_be_bytes());
             }
@@ -127,6 +132,18 @@ impl Template {
 fn put(packet: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(space) = packet.get_mut(at..at + bytes.len()) {
         space.copy_from_slice(bytes);
+    }
+}
+
+/// The topic of a message, when its publisher takes `topics` in turn.
+#[inline]
+pub(crate) fn cycled(topics: &[Vec<u8>], sequence: u64) -> Option<&[u8]> {
+    match topics {
+        [topic] => Some(topic),
+        _ => {
+            let place = sequence.checked_rem(topics.len() as u64)?;
+            Some(topics.get(usize::try_from(place).ok()?)?)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One thread of load: its connections, and the rounds in which it serves them.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +9,10 @@ use hdrhistogram::Histogram;
 use midge_codec::{AckKind, Header, PacketType, QoS, ReasonCode};
 use mio::{Events, Interest, Poll, Token};
 
+use super::link::{Fill, Link, put_ack};
 use super::plan::{Pace, Plan};
 use super::tally::{Flow, Receipt, Seen, Tally};
-use super::template::{Delivery, Stamp, Template, packet_id};
+use super::template::{Delivery, Stamp, Template, cycled, packet_id};
 use crate::client::Parts;
 use crate::failure::Failure;
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) measure_from: u64,
     pub(crate) measure_to: u64,
     pub(crate) progress: Vec<Progress>,
+    /// The topics of the first publisher, then those of the next; each has as many.
     pub(crate) topics: Vec<Vec<u8>>,
     /// Deliveries so far, for showing progress.
     pub(crate) received: AtomicU64,
@@ -45,6 +47,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn nanos(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The topics that a publisher takes in turn.
+    fn topics_of(&self, publisher: u32) -> &[Vec<u8>] {
+        let each = self.plan.topics_each() as usize;
+        let first = publisher as usize * each;
+        self.topics.get(first..first + each).unwrap_or_default()
     }
 
     /// Whether all that was published has arrived, and nobody publishes any more.
@@ -92,13 +101,9 @@ enum Role {
     Subscriber(Subscriber),
 }
 
-/// A connection.
-struct Link {
-    stream: mio::net::TcpStream,
-    /// The start of a packet whose end has not arrived.
-    partial: Vec<u8>,
-    /// What the socket did not take at once.
-    pending: Vec<u8>,
+/// A connection and what it is for.
+struct Member {
+    link: Link,
     role: Role,
 }
 
@@ -127,7 +132,7 @@ const LATENCY_MAX: u64 = 100_000_000_000;
 /// One thread's work.
 pub(crate) struct Worker {
     poll: Poll,
-    links: Vec<Link>,
+    members: Vec<Member>,
     publishers: Vec<usize>,
     template: Template,
     /// Acknowledgements of one read, before they are written.
@@ -158,7 +163,7 @@ impl Worker {
         };
         Ok(Self {
             poll: Poll::new()?,
-            links: Vec::new(),
+            members: Vec::new(),
             publishers: Vec::new(),
             template: Template::new(&shared.plan)?,
             acks: Vec::new(),
@@ -188,7 +193,7 @@ impl Worker {
             limit: window.min(u64::from(parts.receive_maximum)),
             last_sent: 0,
         };
-        self.publishers.push(self.links.len());
+        self.publishers.push(self.members.len());
         self.add(parts, Role::Publisher(publisher))
     }
 
@@ -204,17 +209,12 @@ impl Worker {
     }
 
     fn add(&mut self, parts: Parts, role: Role) -> io::Result<()> {
-        let mut stream = parts.stream;
-        let token = Token(self.links.len());
+        let mut link = Link::from_parts(parts);
+        let token = Token(self.members.len());
         self.poll
             .registry()
-            .register(&mut stream, token, Interest::READABLE)?;
-        self.links.push(Link {
-            stream,
-            partial: parts.unread,
-            pending: Vec::new(),
-            role,
-        });
+            .register(&mut link.stream, token, Interest::READABLE)?;
+        self.members.push(Member { link, role });
         Ok(())
     }
 
@@ -261,7 +261,7 @@ impl Worker {
     fn is_done(&self, now: u64) -> bool {
         let shared = &self.book.shared;
         let acknowledged = || {
-            self.links.iter().all(|link| match &link.role {
+            self.members.iter().all(|member| match &member.role {
                 Role::Publisher(publisher) => {
                     shared.plan.qos == QoS::AtMostOnce || publisher.acked >= publisher.sent
                 }
@@ -275,29 +275,18 @@ impl Worker {
 
     /// Reads all that has arrived on a connection.
     fn drain(&mut self, index: usize, buffer: &mut [u8]) -> Result<(), Failure> {
-        let Some(link) = self.links.get_mut(index) else {
+        let Some(Member { link, role }) = self.members.get_mut(index) else {
             return Ok(());
         };
         loop {
-            let kept = link.partial.len();
-            if kept >= buffer.len() {
-                return Err(Failure::Protocol("a packet is larger than any sent".into()));
-            }
-            let (front, space) = buffer.split_at_mut(kept);
-            let length = match link.stream.read(space) {
-                Ok(0) => return Err(Failure::Lost),
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
+            let (length, full) = match link.fill(buffer)? {
+                Fill::Bytes { length, full } => (length, full),
+                Fill::Empty => return Ok(()),
+                Fill::Closed => return Err(Failure::Lost),
             };
-            let full = length == space.len();
-            front.copy_from_slice(&link.partial);
-            link.partial.clear();
-            let bytes = buffer.get(..kept + length).unwrap_or_default();
-            let used = self.book.read(&mut link.role, bytes, &mut self.acks)?;
-            link.partial
-                .extend_from_slice(bytes.get(used..).unwrap_or_default());
+            let bytes = buffer.get(..length).unwrap_or_default();
+            let used = self.book.read(role, bytes, &mut self.acks)?;
+            link.keep(bytes.get(used..).unwrap_or_default());
             if !self.acks.is_empty() {
                 link.send(&self.acks)?;
                 self.acks.clear();
@@ -314,21 +303,20 @@ impl Worker {
         let now = shared.nanos();
         let schedule = Schedule::new(&shared.plan, self.publishers.len(), now);
         for index in &self.publishers {
-            let Some(link) = self.links.get_mut(*index) else {
+            let Some(Member {
+                link,
+                role: Role::Publisher(publisher),
+            }) = self.members.get_mut(*index)
+            else {
                 continue;
             };
             if !link.flush()? {
                 continue;
             }
-            let Role::Publisher(publisher) = &mut link.role else {
+            let Some(progress) = shared.progress.get(publisher.index as usize) else {
                 continue;
             };
-            let (Some(progress), Some(topic)) = (
-                shared.progress.get(publisher.index as usize),
-                shared.topics.get(publisher.index as usize),
-            ) else {
-                continue;
-            };
+            let topics = shared.topics_of(publisher.index);
             let mut left = publisher.allowance(&shared.plan, progress, &schedule);
             while left > 0 {
                 let count = self.template.capacity().min(left as usize);
@@ -339,15 +327,15 @@ impl Worker {
                     sent_nanos: now,
                 };
                 let place = publisher.place;
-                let block = self.template.fill(topic, first, count, |sequence| {
+                let block = self.template.fill(topics, first, count, |sequence| {
                     schedule.time(sequence, place)
                 });
                 publisher.sent += count as u64;
                 publisher.last_sent = now;
                 left -= count as u64;
                 progress.sent.store(publisher.sent, Ordering::Release);
-                write_or_keep(&mut link.stream, block, &mut link.pending)?;
-                if !link.pending.is_empty() {
+                link.send(block)?;
+                if !link.is_flushed() {
                     break;
                 }
             }
@@ -364,18 +352,17 @@ impl Worker {
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        for link in &mut self.links {
-            link.flush()?;
+        for member in &mut self.members {
+            member.link.flush()?;
         }
         Ok(())
     }
 
     fn finish(mut self) -> Findings {
         let mut flows = Vec::new();
-        for mut link in self.links {
-            // The broker may be gone by now; the accounts are closed either way.
-            let _ = link.stream.write(&[PacketType::Disconnect.first_byte(), 0]);
-            match link.role {
+        for Member { link, role } in self.members {
+            link.part();
+            match role {
                 Role::Publisher(publisher) => {
                     self.book.tally.sent += publisher.sent;
                     if self.book.shared.plan.qos > QoS::AtMostOnce {
@@ -398,50 +385,6 @@ impl Worker {
             flows,
         }
     }
-}
-
-impl Link {
-    /// Writes what waits; whether nothing is left.
-    fn flush(&mut self) -> Result<bool, Failure> {
-        if self.pending.is_empty() {
-            return Ok(true);
-        }
-        let pending = std::mem::take(&mut self.pending);
-        write_or_keep(&mut self.stream, &pending, &mut self.pending)?;
-        Ok(self.pending.is_empty())
-    }
-
-    /// Writes `bytes` behind what waits.
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.pending.is_empty() {
-            return write_or_keep(&mut self.stream, bytes, &mut self.pending);
-        }
-        // Bounded by what the broker may have unacknowledged.
-        self.pending.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-/// Writes once; what the socket does not take goes to `pending`.
-fn write_or_keep(
-    stream: &mut mio::net::TcpStream,
-    bytes: &[u8],
-    pending: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    let written = match stream.write(bytes) {
-        Ok(written) => written,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            ) =>
-        {
-            0
-        }
-        Err(error) => return Err(error.into()),
-    };
-    pending.extend_from_slice(bytes.get(written..).unwrap_or_default());
-    Ok(())
 }
 
 /// When the messages of an open loop are due; in a closed loop, now.
@@ -535,11 +478,6 @@ impl Publisher {
     }
 }
 
-fn put_ack(kind: PacketType, id: u16, acks: &mut Vec<u8>) {
-    let [high, low] = id.to_be_bytes();
-    acks.extend_from_slice(&[kind.first_byte(), 2, high, low]);
-}
-
 impl Book {
     /// Reads the whole packets of `bytes`; how many bytes they took.
     fn read(
@@ -611,11 +549,10 @@ impl Book {
             _ => put_ack(PacketType::PubRec, delivery.packet_id, acks),
         }
         let stamp = Stamp::read(delivery.payload).filter(|stamp| {
-            let publisher = stamp.publisher as usize;
-            let topic = shared.topics.get(publisher);
-            let progress = shared.progress.get(publisher);
+            let topic = cycled(shared.topics_of(stamp.publisher), stamp.sequence);
+            let progress = shared.progress.get(stamp.publisher as usize);
             stamp.run == shared.plan.run
-                && topic.is_some_and(|topic| topic == delivery.topic)
+                && topic == Some(delivery.topic)
                 && delivery.payload.len() == shared.plan.payload
                 && progress
                     .is_some_and(|progress| stamp.sequence < progress.sent.load(Ordering::Acquire))

@@ -22,7 +22,7 @@ fn patched_packets_are_packets() {
         let plan = plan(line);
         let version = plan.connect.version;
         let mut template = Template::new(&plan).unwrap();
-        let topic = plan.topic(42);
+        let topics = [plan.topic(42).into_bytes(), plan.topic(43).into_bytes()];
         let first = Stamp {
             run: plan.run,
             publisher: 42,
@@ -30,13 +30,14 @@ fn patched_packets_are_packets() {
             sent_nanos: 0,
         };
         let count = template.capacity().min(3);
-        let mut bytes = template.fill(topic.as_bytes(), first, count, |sequence| sequence * 7);
+        let mut bytes = template.fill(&topics, first, count, |sequence| sequence * 7);
         for sequence in 65_534..65_534 + count as u64 {
             let (packet, length) = Packet::read(bytes, version).unwrap().unwrap();
             let Packet::Publish(publish) = packet else {
                 panic!("{packet:?}");
             };
-            assert_eq!(publish.topic, topic);
+            let topic = &topics[usize::try_from(sequence % 2).unwrap()];
+            assert_eq!(publish.topic.as_bytes(), topic);
             assert_eq!(publish.payload.len(), plan.payload);
             let id = (plan.qos != QoS::AtMostOnce).then(|| packet_id(sequence));
             assert_eq!(publish.packet_id.map(NonZeroU16::get), id);
@@ -51,7 +52,7 @@ fn patched_packets_are_packets() {
             );
             let body = Header::peek(bytes).unwrap().unwrap().body(bytes).unwrap();
             let delivery = Delivery::read(bytes[0], version, body).unwrap();
-            assert_eq!(delivery.topic, topic.as_bytes());
+            assert_eq!(delivery.topic, topic);
             assert_eq!(delivery.packet_id, id.unwrap_or(0));
             assert_eq!(delivery.payload, publish.payload);
             bytes = &bytes[length..];

@@ -1,6 +1,6 @@
 use super::*;
 use crate::bench::plan::{Request, parse};
-use crate::options::{Command, FAN_IN, FAN_OUT, P2P};
+use crate::options::{Command, FAN_IN, FAN_OUT, P2P, WILDCARD};
 
 fn shared(command: &Command, line: &str) -> Arc<Shared> {
     let args = line.split_whitespace().map(Into::into).collect();
@@ -15,9 +15,7 @@ fn shared(command: &Command, line: &str) -> Arc<Shared> {
         progress: (0..plan.publishers())
             .map(|_| Progress::default())
             .collect(),
-        topics: (0..plan.publishers())
-            .map(|publisher| plan.topic(publisher).into_bytes())
-            .collect(),
+        topics: plan.topics(),
         received: AtomicU64::new(0),
         draining: AtomicU32::new(0),
         stop: AtomicBool::new(false),
@@ -67,8 +65,12 @@ impl Bench {
                 sequence: *sequence,
                 sent_nanos: 0,
             };
-            let topic = self.shared.plan.topic(publisher);
-            bytes.extend_from_slice(self.template.fill(topic.as_bytes(), stamp, 1, |_| 0));
+            let topics = self.shared.plan.topics();
+            let each = self.shared.plan.topics_each() as usize;
+            // A publisher that the run does not have takes a topic that it has.
+            let first = publisher as usize * each % topics.len();
+            let topics = &topics[first..first + each];
+            bytes.extend_from_slice(self.template.fill(topics, stamp, 1, |_| 0));
         }
         let whole = bytes.len();
         // The end of the last packet comes with the next read.
@@ -152,6 +154,32 @@ fn a_fan_out_waits_for_all_subscribers() {
     assert_eq!(publisher.allowance(plan, &progress, &schedule), 0);
     progress.credited.store(20, Ordering::Release);
     assert_eq!(publisher.allowance(plan, &progress, &schedule), 5);
+}
+
+#[test]
+fn a_publisher_takes_its_topics_in_turn_and_three_subscribers_hear_each() {
+    let mut bench = Bench::new(&WILDCARD, "--publishers 2 --filters 30");
+    let plan = &bench.shared.plan;
+    assert_eq!(
+        (plan.subscribers(), plan.copies(), plan.topics_each()),
+        (6, 3, 5)
+    );
+    let run = plan.run;
+    let filters: Vec<_> = (3..6).map(|index| plan.filters(index)[4].clone()).collect();
+    let expected = [
+        format!("bench/{run:08x}/000009/+"),
+        format!("bench/{run:08x}/000009/#"),
+        format!("+/{run:08x}/000009/value"),
+    ];
+    assert_eq!(filters, expected);
+    let mut roles = [3, 4, 5].map(|index| bench.subscriber(index));
+    for role in &mut roles {
+        bench.deliver(role, 1, &[0, 1, 2, 3, 4, 5]);
+    }
+    bench.deliver(&mut roles[0], 0, &[6]);
+    let tally = bench.book.tally;
+    assert_eq!((tally.received, tally.misrouted), (18, 1));
+    assert_eq!((bench.credited(0), bench.credited(1)), (0, 18));
 }
 
 fn publisher(limit: u64) -> Publisher {
