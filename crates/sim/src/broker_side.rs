@@ -625,12 +625,13 @@ impl BrokerSide {
         let worker = &self.workers[at];
         let stats = worker.shard.stats();
         let limit = self.settings.max_queued_messages as u64;
-        if limit > 0 {
+        if limit > 0 && self.settings.max_inflight_messages > 0 {
+            // What is in flight counts too, either way.
             let window = u64::from(self.settings.max_inflight_messages.max(100));
             let counts = self.tables.routing.counts();
             let groups = counts.shared_subscriptions as u64;
             // Shared messages that were under way when a member's queue filled may exceed it a little.
-            let most = (stats.sessions + groups + 2) * (limit + window) + 512;
+            let most = (stats.sessions + groups + 2) * (limit + 2 * window) + 512;
             if stats.queued_messages > most {
                 let what = format!("{} messages, at most {most}", stats.queued_messages);
                 return broken("queues are bounded", what);

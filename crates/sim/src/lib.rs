@@ -19,4 +19,5 @@ mod world;
 
 pub use check::Violation;
 pub use run::{Summary, run};
+pub use script::Length;
 pub use world::TraceSink;

@@ -6,17 +6,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use midge_sim::{Summary, Violation, run};
+use midge_sim::{Length, Summary, Violation, run};
 
 const USAGE: &str = "\
-Usage: midge-sim [--seeds N] [--first N] [--seconds S]
-       midge-sim --seed N [-v]
+Usage: midge-sim [--seeds N] [--first N] [--seconds S] [--brief]
+       midge-sim --seed N [--brief] [-v]
 
   --seeds N    Runs N seeds (1000).
   --first N    Begins with seed N (1).
   --seconds S  Begins no seed after S seconds.
   --seed N     Runs this seed alone.
-  -v           Prints what happens in it.
+  --brief      Makes each run short, as the tests do.
+  -v           Prints what happens in the run.
   --help       Prints this.
 ";
 
@@ -28,13 +29,14 @@ struct Options {
     first: u64,
     seconds: Option<u64>,
     seed: Option<u64>,
+    length: Length,
     verbose: bool,
 }
 
 fn main() -> ExitCode {
     match options(std::env::args().skip(1)) {
         Ok(Some(options)) => match options.seed {
-            Some(seed) => one(seed, options.verbose),
+            Some(seed) => one(seed, &options),
             None => many(&options),
         },
         Ok(None) => {
@@ -59,6 +61,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
         first: 1,
         seconds: None,
         seed: None,
+        length: Length::Full,
         verbose: false,
     };
     while let Some(word) = words.next() {
@@ -73,6 +76,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
             "--first" => options.first = number()?,
             "--seconds" => options.seconds = Some(number()?),
             "--seed" => options.seed = Some(number()?),
+            "--brief" => options.length = Length::Brief,
             "-v" | "--verbose" => options.verbose = true,
             "-h" | "--help" => return Ok(None),
             _ => return Err(format!("'{word}' is no option")),
@@ -81,22 +85,27 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
     Ok(Some(options))
 }
 
-fn one(seed: u64, verbose: bool) -> ExitCode {
-    match run(seed, verbose.then_some(print)) {
+fn one(seed: u64, options: &Options) -> ExitCode {
+    match run(seed, options.length, options.verbose.then_some(print)) {
         Ok(summary) => {
             print(&format!("seed {seed}: passed, {summary:?}"));
             ExitCode::SUCCESS
         }
         Err(violation) => {
-            tell(seed, &violation);
+            tell(seed, options.length, &violation);
             ExitCode::FAILURE
         }
     }
 }
 
-fn tell(seed: u64, violation: &Violation) {
+fn tell(seed: u64, length: Length, violation: &Violation) {
+    let brief = match length {
+        Length::Full => "",
+        Length::Brief => " --brief",
+    };
+    print(&format!("seed {seed}: failed: {violation}"));
     print(&format!(
-        "seed {seed}: failed: {violation}\n    again with: cargo run --release -p midge-sim -- --seed {seed} -v"
+        "    again with: cargo run --release -p midge-sim -- --seed {seed}{brief} -v"
     ));
 }
 
@@ -132,7 +141,7 @@ fn many(options: &Options) -> ExitCode {
                     if seed >= last {
                         break;
                     }
-                    let result = run(seed, None);
+                    let result = run(seed, options.length, None);
                     let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
                     match result {
                         Ok(summary) => findings.add(&summary),
@@ -144,7 +153,7 @@ fn many(options: &Options) -> ExitCode {
     });
     let mut findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
     findings.failed.sort_by_key(|(seed, _)| *seed);
-    findings.report(began.elapsed(), late.into_inner())
+    findings.report(options.length, began.elapsed(), late.into_inner())
 }
 
 impl Findings {
@@ -156,9 +165,9 @@ impl Findings {
         self.total.dropped += summary.dropped;
     }
 
-    fn report(&self, took: Duration, late: bool) -> ExitCode {
+    fn report(&self, length: Length, took: Duration, late: bool) -> ExitCode {
         for (seed, violation) in self.failed.iter().take(TOLD_MAX) {
-            tell(*seed, violation);
+            tell(*seed, length, violation);
         }
         let mut rules: Vec<(&str, usize)> = Vec::new();
         for (_, violation) in &self.failed {

@@ -7,7 +7,7 @@ use crate::check::{Checked, Violation, broken};
 use crate::client::Client;
 use crate::link::Link;
 use crate::model::Model;
-use crate::script::Profile;
+use crate::script::{Length, Profile};
 use crate::world::{Event, TraceSink, World};
 
 /// What a run saw, when all went well.
@@ -52,12 +52,12 @@ pub(crate) struct Run {
     pub(crate) messages: u64,
 }
 
-/// Runs a seed to its end. The same seed does the same every time.
+/// Runs a seed to its end. The same seed and length do the same every time.
 ///
 /// # Errors
 /// The first rule that was broken.
-pub fn run(seed: u64, trace: Option<TraceSink>) -> Result<Summary, Violation> {
-    let whole = AssertUnwindSafe(|| Run::new(seed, trace).go());
+pub fn run(seed: u64, length: Length, trace: Option<TraceSink>) -> Result<Summary, Violation> {
+    let whole = AssertUnwindSafe(|| Run::new(seed, length, trace).go());
     catch_unwind(whole).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -69,9 +69,9 @@ pub fn run(seed: u64, trace: Option<TraceSink>) -> Result<Summary, Violation> {
 }
 
 impl Run {
-    fn new(seed: u64, trace: Option<TraceSink>) -> Self {
+    fn new(seed: u64, length: Length, trace: Option<TraceSink>) -> Self {
         let mut world = World::new(seed, trace);
-        let profile = Profile::new(&mut world.random);
+        let profile = Profile::new(length, &mut world.random);
         world.trace(|| format!("{profile:?}"));
         let clients = profile.clients(&mut world.random);
         let broker = BrokerSide::new(

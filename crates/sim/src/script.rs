@@ -7,6 +7,7 @@ use midge_codec::{
     Subscription, SubscriptionOptions, Subscriptions, Unsubscribe, Version,
 };
 
+pub use profile::Length;
 pub(crate) use profile::Profile;
 
 use crate::check::{Checked, broken};

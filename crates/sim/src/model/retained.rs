@@ -220,7 +220,7 @@ const fn walk_place(at: usize) -> usize {
 }
 
 const fn place_of(place: usize) -> Place {
-    if place % 2 == 0 {
+    if place.is_multiple_of(2) {
         Place::Owed(place / 2)
     } else {
         Place::Walk(place / 2)

@@ -50,6 +50,9 @@ pub(super) struct Holder {
     pub(super) acknowledged: bool,
 }
 
+/// Where a shared message was found (message and group), whose it is, and when it expires.
+type SharedReceipt = ((usize, usize), PubId, Option<Millis>);
+
 impl Model {
     pub(super) fn join_group(&mut self, sid: usize, name: &str, sub: &Sub) {
         let name = (name.to_owned(), sub.filter.clone());
@@ -133,7 +136,7 @@ impl Model {
         sid: usize,
         receipt: &Receipt<'_>,
         key: &Key,
-    ) -> Checked<Option<((usize, usize), PubId, Option<Millis>)>> {
+    ) -> Checked<Option<SharedReceipt>> {
         // No shared subscription is made to topics that have messages without payload.
         let said = said_number(receipt).and_then(|said| self.grouped.get(&said));
         let fitting: Vec<usize> = said
@@ -152,11 +155,17 @@ impl Model {
             stale || message.holders.iter().all(|holder| self.may_return(holder))
         };
         // A publisher may have sent its message twice; then the one that raises no doubts, and first one
-        // that nobody has had.
+        // that must still come and has not.
         let doubts = |at: &&usize| {
             let message = &self.group_messages[**at];
             let expiry = self.check_expiry(message.expires, receipt);
-            (expiry.is_err(), !message.holders.is_empty())
+            let is_over = self.groups[message.group].over;
+            (
+                expiry.is_err(),
+                is_over,
+                message.member_lost,
+                !message.holders.is_empty(),
+            )
         };
         let best = fitting.iter().filter(free).min_by_key(doubts);
         let Some(&at) = best else {

@@ -12,6 +12,15 @@ use crate::link::Quality;
 use crate::model::Rules;
 use crate::world::{Millis, Random};
 
+/// How much a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Up to a minute of the clients' time.
+    Full,
+    /// A few seconds of theirs, and fewer of them: for builds without optimisation.
+    Brief,
+}
+
 /// The choices that hold for a whole run. Each run has some things more often than others, so that
 /// what happens rarely in one happens all the time in another.
 #[derive(Clone, Debug)]
@@ -40,7 +49,7 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    pub(crate) fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(length: Length, random: &mut Random) -> Self {
         let small_queues = random.chance(10);
         let heavy = random.chance(10);
         let mut settings = settings(random, small_queues);
@@ -61,8 +70,14 @@ impl Profile {
                 claim_max: random.pick(&[0, 0, 0, 200]),
                 lazy: random.chance(50),
             },
-            duration,
-            clients_count: random.size(2, 12),
+            duration: match length {
+                Length::Full => duration,
+                Length::Brief => duration / 6,
+            },
+            clients_count: match length {
+                Length::Full => random.size(2, 12),
+                Length::Brief => random.size(2, 7),
+            },
             versions: random
                 .pick(&[
                     &[Version::V3_1, Version::V3_1_1, Version::V5][..],
