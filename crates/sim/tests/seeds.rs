@@ -1,8 +1,8 @@
 //! Runs seeds: those that have found something, and the first few hundred.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use midge_sim::{Length, run};
 
@@ -11,7 +11,7 @@ const SEEDS: u64 = 200;
 
 /// Runs `seeds` on all cores and lists what fails.
 fn failures(seeds: &[(u64, Length)]) -> Vec<String> {
-    let next = AtomicU64::new(0);
+    let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
     std::thread::scope(|scope| {
@@ -19,18 +19,19 @@ fn failures(seeds: &[(u64, Length)]) -> Vec<String> {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((seed, length)) = seeds.get(usize::try_from(at).unwrap()) else {
+                    let Some((seed, length)) = seeds.get(at) else {
                         break;
                     };
                     if let Err(violation) = run(*seed, *length, None) {
                         let line = format!("seed {seed} ({length:?}): {violation}");
-                        failed.lock().unwrap().push(line);
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        failed.push(line);
                     }
                 }
             });
         }
     });
-    failed.into_inner().unwrap()
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

@@ -1,0 +1,485 @@
+//! Finding out what a store holds.
+//!
+//! Recovery answers three questions, in this order:
+//!
+//! 1. **Where does the log end?** Only the newest segment can end in an unfinished commit. Each
+//!    record says up to which sequence everything had been synced when it was written, so what is
+//!    missing below the highest such mark was durable once and is damage, and what is missing above
+//!    it is the torn end. The log ends before the first missing record above the mark, at the end
+//!    of a batch.
+//! 2. **Where does replay begin?** At the beginning of the last complete checkpoint, which the
+//!    newest segment's header and the checkpoint's last record both tell. When both are gone, after
+//!    the last segment that is missing: segments go away only when a checkpoint that begins after
+//!    them is complete.
+//! 3. **What is in between?** Every record that verifies, in order. What does not is copied to a
+//!    quarantine file, and the sequences that are missing are told as a hole.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, read_what_can_be};
+use crate::event::{Event, OpenError};
+use crate::format::{
+    Checkpoint, Class, DATA_START, HeaderCopy, Position, SECOND_COPY, SEGMENT_HEADER,
+    SegmentHeader, decode_begin,
+};
+use crate::options::Options;
+use crate::pool::Spare;
+use crate::quarantine::Quarantine;
+use crate::reader::Reader;
+use crate::scan::{Found, Scanner};
+use crate::table::{Segment, Table, file_name, slot_of};
+
+/// A store that has been found and waits to be replayed.
+#[derive(Debug)]
+pub struct Recovery<D: Disk> {
+    pub(crate) disk: Arc<D>,
+    pub(crate) options: Options,
+    pub(crate) table: Arc<Table<D>>,
+    pub(crate) spares: Vec<Spare>,
+    pub(crate) next_slot: u32,
+    /// The highest generation that was ever used, as far as can be known.
+    pub(crate) generation: u64,
+    /// The last sequence that counts.
+    pub(crate) end: u64,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) events: Vec<Event>,
+    /// By generation.
+    segments: Vec<Kept>,
+    start: Start,
+}
+
+/// A segment with a readable header.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    header: SegmentHeader,
+    slot: u32,
+    length: u64,
+}
+
+/// Where replay begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    index: usize,
+    offset: u64,
+    sequence: u64,
+}
+
+/// One step of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed<'a> {
+    /// A record, intact.
+    Entry(Entry<'a>),
+    /// Records with these sequences had been durable and are lost. What follows is intact and in
+    /// order, but may refer to what was lost.
+    Hole(Range<u64>),
+}
+
+/// A record as it was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Where it lies.
+    pub position: Position,
+    /// Its place in the order of all records; gaps are none of the owner's.
+    pub sequence: u64,
+    /// What the owner called it.
+    pub kind: u8,
+    /// What the owner put in.
+    pub payload: &'a [u8],
+    /// Whether it is a copy of an older record that was moved forward.
+    pub moved: bool,
+}
+
+impl<D: Disk> Recovery<D> {
+    /// Looks at what is there; a directory without a store is an empty one.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damage is no error: it is told by [`Self::replay`].
+    pub fn open(disk: D, options: Options) -> Result<Self, OpenError> {
+        let disk = Arc::new(disk);
+        let mut found = Findings::default();
+        found.look(&*disk, options.segment_size())?;
+        found.segments.sort_by_key(|kept| kept.header.generation);
+        found.set_twins_aside(&*disk);
+
+        let generation = found.segments.last().map_or(0, |k| k.header.generation);
+        let tail = match found.segments.last() {
+            Some(newest) => Tail::find(&*disk, newest).map_err(|error| OpenError::Io {
+                name: file_name(newest.slot),
+                error,
+            })?,
+            None => Tail::default(),
+        };
+        found.events.extend(tail.torn.clone());
+        let checkpoint = found
+            .segments
+            .iter()
+            .filter_map(|kept| kept.header.checkpoint)
+            .chain(tail.checkpoint)
+            .max_by_key(|checkpoint| checkpoint.end);
+        // What was begun and never came to hold a record is free.
+        while let Some(empty) = found.segments.pop_if(|kept| kept.header.first > tail.end) {
+            found.spares.push(Spare {
+                slot: empty.slot,
+                length: empty.length,
+            });
+        }
+        let start = found.start(checkpoint);
+        let table = Arc::new(Table::new(Arc::clone(&disk)));
+        for kept in &found.segments {
+            table.insert(Arc::new(Segment::new(
+                kept.header.generation,
+                kept.slot,
+                kept.header.seed(),
+                kept.header.first,
+                kept.length,
+            )));
+        }
+        if let Some(first) = found.segments.get(start.index) {
+            table.set_floor(first.header.generation);
+        }
+        Ok(Self {
+            disk,
+            options,
+            table,
+            spares: found.spares,
+            next_slot: found.next_slot,
+            generation,
+            end: tail.end,
+            checkpoint,
+            events: found.events,
+            segments: found.segments,
+            start,
+        })
+    }
+
+    /// Gives the last complete checkpoint and everything after its beginning to `sink`, in order.
+    ///
+    /// Damage is set aside and becomes an [`Event`] and a [`Replayed::Hole`]. Memory is bounded by
+    /// the longest record.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`] when a file cannot be opened.
+    pub fn replay(&mut self, mut sink: impl FnMut(Replayed<'_>)) -> Result<(), OpenError> {
+        let mut quarantine = Quarantine::default();
+        let mut holes = Vec::new();
+        let mut expected = self.start.sequence;
+        for (index, kept) in self.segments.iter().enumerate().skip(self.start.index) {
+            let limit = self
+                .segments
+                .iter()
+                .skip(index + 1)
+                .map(|later| later.header.first)
+                .fold(self.end + 1, u64::min);
+            let (offset, first) = if index == self.start.index {
+                (self.start.offset, self.start.sequence)
+            } else {
+                (DATA_START, kept.header.first)
+            };
+            let file = kept.open(&*self.disk)?;
+            let mut scanner = Scanner::new(&file, kept.length, kept.header.seed(), offset, first);
+            while scanner.expected() < limit {
+                match scanner.next() {
+                    Found::Record { header, .. } if header.sequence >= limit => break,
+                    Found::Record {
+                        offset,
+                        header,
+                        payload,
+                    } => {
+                        if header.sequence > expected {
+                            holes.push(expected..header.sequence);
+                            sink(Replayed::Hole(expected..header.sequence));
+                        }
+                        expected = header.sequence + 1;
+                        if header.class == Class::Owner {
+                            sink(Replayed::Entry(Entry {
+                                position: Position {
+                                    segment: kept.header.generation,
+                                    offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                                    length: header.length,
+                                },
+                                sequence: header.sequence,
+                                kind: header.kind,
+                                payload,
+                                moved: header.moved,
+                            }));
+                        }
+                    }
+                    Found::Damage { offset, end } => {
+                        let event = quarantine.keep(
+                            &*self.disk,
+                            &file,
+                            kept.header.generation,
+                            offset..end,
+                        );
+                        self.events.push(event);
+                    }
+                    Found::End { offset } => {
+                        let rest = offset..kept.length;
+                        let event =
+                            quarantine.keep(&*self.disk, &file, kept.header.generation, rest);
+                        self.events.push(event);
+                        break;
+                    }
+                }
+            }
+        }
+        if expected <= self.end {
+            holes.push(expected..self.end + 1);
+            sink(Replayed::Hole(expected..self.end + 1));
+        }
+        let told = holes.into_iter().map(|sequences| Event::Hole { sequences });
+        self.events.extend(told);
+        Ok(())
+    }
+
+    /// What an operator should know, since the last time this was asked.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Reads and pins records. Whatever the owner needs beyond the last checkpoint's beginning has
+    /// to be pinned before the log is started: what is not pinned then may be freed at once.
+    #[must_use]
+    pub fn reader(&self) -> Reader<D> {
+        Reader {
+            table: Arc::clone(&self.table),
+        }
+    }
+
+    /// Whether there is nothing in the store, so that it may be new.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+}
+
+/// What is in the directory.
+#[derive(Debug, Default)]
+struct Findings {
+    segments: Vec<Kept>,
+    spares: Vec<Spare>,
+    next_slot: u32,
+    events: Vec<Event>,
+}
+
+impl Findings {
+    fn look<D: Disk>(&mut self, disk: &D, segment_size: u64) -> Result<(), OpenError> {
+        let mut names = disk.list().map_err(|error| OpenError::Io {
+            name: String::new(),
+            error,
+        })?;
+        names.sort();
+        let mut blank = Vec::new();
+        for name in names {
+            let Some(slot) = slot_of(&name) else { continue };
+            self.next_slot = self.next_slot.max(slot.saturating_add(1));
+            let inspected = inspect(disk, &name).map_err(|error| OpenError::Io {
+                name: name.clone(),
+                error,
+            })?;
+            match inspected {
+                (HeaderCopy::Valid(header), length) => self.segments.push(Kept {
+                    header,
+                    slot,
+                    length,
+                }),
+                (HeaderCopy::Blank, length) => blank.push(Spare { slot, length }),
+                (HeaderCopy::Foreign(version), _) => {
+                    return Err(OpenError::NewerFormat { name, version });
+                }
+                (HeaderCopy::Damaged, _) => self.set_aside(disk, name),
+            }
+        }
+        // Only now, when it is certain that no newer program has been here.
+        for spare in blank {
+            if spare.length == segment_size {
+                self.spares.push(spare);
+            } else {
+                // Prepared only in part. That it stays when it cannot be removed does no harm.
+                let _ = disk.remove(&file_name(spare.slot));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of two segments with one generation (a file copied by hand), the first counts.
+    fn set_twins_aside<D: Disk>(&mut self, disk: &D) {
+        let mut twins = Vec::new();
+        self.segments.dedup_by(|later, earlier| {
+            let twin = later.header.generation == earlier.header.generation;
+            if twin {
+                twins.push(file_name(later.slot));
+            }
+            twin
+        });
+        for name in twins {
+            self.set_aside(disk, name);
+        }
+    }
+
+    fn set_aside<D: Disk>(&mut self, disk: &D, name: String) {
+        let aside = format!("damaged-{name}");
+        // An earlier one of that name must not be lost.
+        let taken = disk.list().is_ok_and(|names| names.contains(&aside));
+        let kept_as = if !taken && disk.rename(&name, &aside).is_ok() {
+            aside
+        } else {
+            name.clone()
+        };
+        self.events.push(Event::SegmentUnreadable { name, kept_as });
+    }
+
+    fn start(&mut self, checkpoint: Option<Checkpoint>) -> Start {
+        if let Some(checkpoint) = checkpoint
+            && let Some(index) = self
+                .segments
+                .iter()
+                .position(|kept| kept.header.generation == checkpoint.generation)
+        {
+            return Start {
+                index,
+                offset: checkpoint.offset,
+                sequence: checkpoint.begin,
+            };
+        }
+        let oldest = self.segments.first().map_or(1, |kept| kept.header.first);
+        let index = if checkpoint.is_none() && oldest <= 1 {
+            0
+        } else {
+            self.events.push(Event::CheckpointLost);
+            self.after_last_gap()
+        };
+        Start {
+            index,
+            offset: DATA_START,
+            sequence: self.segments.get(index).map_or(1, |kept| kept.header.first),
+        }
+    }
+
+    fn after_last_gap(&self) -> usize {
+        self.segments
+            .windows(2)
+            .rposition(|pair| match pair {
+                [one, next] => one.header.generation + 1 < next.header.generation,
+                _ => false,
+            })
+            .map_or(0, |index| index + 1)
+    }
+}
+
+impl Kept {
+    fn open<D: Disk>(&self, disk: &D) -> Result<D::File, OpenError> {
+        let name = file_name(self.slot);
+        disk.open(&name)
+            .map_err(|error| OpenError::Io { name, error })
+    }
+}
+
+/// Reads both copies of a segment's header and says what the file is, and how long.
+fn inspect<D: Disk>(disk: &D, name: &str) -> io::Result<(HeaderCopy, u64)> {
+    let file = disk.open(name)?;
+    let length = file.size()?;
+    let copy_at = |offset| {
+        let mut bytes = [0; SEGMENT_HEADER];
+        let read = read_what_can_be(&file, offset, &mut bytes);
+        SegmentHeader::decode(bytes.get(..read).unwrap_or_default())
+    };
+    let copy = match (copy_at(0), copy_at(SECOND_COPY)) {
+        (foreign @ HeaderCopy::Foreign(_), _) | (_, foreign @ HeaderCopy::Foreign(_)) => foreign,
+        (HeaderCopy::Valid(one), HeaderCopy::Valid(other)) => {
+            if other.knows_until() > one.knows_until() {
+                HeaderCopy::Valid(other)
+            } else {
+                HeaderCopy::Valid(one)
+            }
+        }
+        (valid @ HeaderCopy::Valid(_), _) | (_, valid @ HeaderCopy::Valid(_)) => valid,
+        (HeaderCopy::Blank, HeaderCopy::Blank) => HeaderCopy::Blank,
+        (HeaderCopy::Damaged | HeaderCopy::Blank, HeaderCopy::Damaged | HeaderCopy::Blank) => {
+            HeaderCopy::Damaged
+        }
+    };
+    Ok((copy, length))
+}
+
+/// How the log ends.
+#[derive(Debug, Default)]
+struct Tail {
+    /// The last sequence that counts.
+    end: u64,
+    /// The last checkpoint that is complete in the newest segment.
+    checkpoint: Option<Checkpoint>,
+    torn: Option<Event>,
+}
+
+/// The state of the walk that finds the tail.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    /// End of the last whole batch.
+    batch_end: u64,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Tail {
+    fn find<D: Disk>(disk: &D, newest: &Kept) -> io::Result<Self> {
+        let file = disk.open(&file_name(newest.slot))?;
+        let header = newest.header;
+        let mut scanner = Scanner::new(
+            &file,
+            newest.length,
+            header.seed(),
+            DATA_START,
+            header.first,
+        );
+        let mut synced = header.batch_start.saturating_sub(1);
+        let mut expected = header.first;
+        let mut walk = Walk {
+            batch_end: synced,
+            checkpoint: None,
+        };
+        // The first gap that no mark covers, with the walk as it was before. One is enough: a mark
+        // covers everything before the commit that its record belongs to, or nothing.
+        let mut gap: Option<(Range<u64>, Walk)> = None;
+        let mut beyond = 0;
+        loop {
+            let (record, payload) = match scanner.next() {
+                Found::Record {
+                    header, payload, ..
+                } => (header, payload),
+                Found::Damage { .. } => continue,
+                Found::End { .. } => break,
+            };
+            synced = synced.max(record.synced);
+            gap = gap.filter(|(missing, _)| missing.end > synced + 1);
+            let missing = expected.max(synced + 1)..record.sequence;
+            if gap.is_none() && !missing.is_empty() {
+                gap = Some((missing, walk));
+            }
+            expected = record.sequence + 1;
+            if record.class == Class::CheckpointEnd {
+                walk.checkpoint = decode_begin(payload, record.sequence).or(walk.checkpoint);
+            }
+            beyond += 1;
+            if record.last_of_batch {
+                walk.batch_end = record.sequence;
+                if gap.is_none() {
+                    beyond = 0;
+                }
+            }
+        }
+        let counted = gap.as_ref().map_or(walk, |(_, before)| *before);
+        let end = counted.batch_end.max(synced);
+        let torn = (beyond > 0).then_some(Event::TornTail {
+            segment: header.generation,
+            first: end + 1,
+            records: beyond,
+        });
+        Ok(Self {
+            end,
+            checkpoint: counted.checkpoint,
+            torn,
+        })
+    }
+}
