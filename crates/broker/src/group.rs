@@ -81,6 +81,10 @@ impl Shard {
     /// Handles one piece of mail, from another shard or from this one.
     pub(crate) fn take_mail(&mut self, step: &mut Step<'_>, mail: Mail) {
         match mail {
+            Mail::Deliver { message, targets } if message.is_expired(step.now) => {
+                // On its way from another shard [MQTT5-3.3.2-5].
+                self.stats.publish_dropped += targets.len() as u64;
+            }
             Mail::Deliver { message, targets } => {
                 self.deliver_all(step, &mut Delivery::kept(&message), &targets);
             }
@@ -257,6 +261,7 @@ impl Shard {
             return;
         };
         if session.pulling {
+            session.pull_again |= after.is_none();
             return;
         }
         let mount_point = session.mount_point.as_deref().unwrap_or_default();

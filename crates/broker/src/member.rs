@@ -56,12 +56,14 @@ impl Shard {
         let Some(key) = self.local(target.session) else {
             return;
         };
+        let mut again = false;
         if let Some(session) = self.sessions.get_mut(key) {
             session.pulling = false;
+            again = std::mem::take(&mut session.pull_again);
         }
         // When the home has nothing, its backlog is still on its way there. It will find this member
         // ready then; asking again before would go in a circle.
-        let after = is_empty.then_some(group);
+        let after = (is_empty && !again).then_some(group);
         self.update_presence_after(step, key, after);
     }
 

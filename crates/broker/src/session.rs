@@ -39,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) presence: Option<Arc<Presence>>,
     /// A group's home has been asked for what it holds, and has not answered.
     pub(crate) pulling: bool,
+    /// Since then there was reason to ask again: what was found empty before may hold something now.
+    pub(crate) pull_again: bool,
     /// The queue is full; the log has said so.
     pub(crate) overflowing: bool,
 }
@@ -113,6 +115,7 @@ impl Session {
             incoming_bytes: 0,
             presence: None,
             pulling: false,
+            pull_again: false,
             overflowing: false,
         }
     }

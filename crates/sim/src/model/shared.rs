@@ -168,12 +168,14 @@ impl Model {
             )
         };
         let best = fitting.iter().filter(free).min_by_key(doubts);
-        let Some(&at) = best else {
-            return match fitting.first() {
-                None => Ok(None),
-                Some(at) => broken("one member of a shared group", self.holders(*at, sid)),
-            };
+        let Some(&at) = best.or(fitting.first()) else {
+            return Ok(None);
         };
+        // Which of several was acknowledged by a member that had them all nobody can say for sure.
+        let several = self.publications[self.group_messages[at].publication].routed > 1;
+        if best.is_none() && !several {
+            return broken("one member of a shared group", self.holders(at, sid));
+        }
         let message = &mut self.group_messages[at];
         message.holders.push(Holder {
             session: sid,
