@@ -1,0 +1,1 @@
+//! Mosquitto's database file, `mosquitto.db`.
