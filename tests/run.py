@@ -25,6 +25,9 @@ from harness.broker import Broker, find_binary
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 
+#: What to do when there is nothing to test.
+NO_BROKER = "no broker: build it with `cargo build --release -p midge` or set MIDGE_BIN"
+
 #: The oldest Python that the tests are written for.
 PYTHON_MIN = (3, 11)
 
@@ -40,7 +43,11 @@ GROUPS = {
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
+    "crash": (None, lambda: [sys.executable, program("crash/main.py")], 900),
 }
+
+#: Groups that start brokers of their own, and end them as they like.
+WITH_OWN_BROKERS = {"crash"}
 
 
 class Totals:
@@ -79,6 +86,13 @@ def main():
         problem = prepare(name)
         if problem:
             totals.take(f"skipped: {name}: {problem}")
+        elif name in WITH_OWN_BROKERS:
+            if options.broker_address:
+                totals.take(f"skipped: {name}: it kills its brokers, so it starts them itself")
+            elif find_binary(ROOT) is None:
+                totals.take(f"FAILED {name}: {NO_BROKER}")
+            else:
+                run_group(name, [], options.rest, totals)
         elif options.broker_address:
             host, _, port = options.broker_address.rpartition(":")
             run_group(name, ["--host", host, "--port", port], options.rest, totals)
@@ -108,7 +122,7 @@ def with_own_broker(name, rest, totals):
     """Starts a broker, runs the group and sees that the broker has survived it."""
     binary = find_binary(ROOT)
     if binary is None:
-        totals.take(f"FAILED {name}: no broker: build it with `cargo build --release -p midge` or set MIDGE_BIN")
+        totals.take(f"FAILED {name}: {NO_BROKER}")
         return
     try:
         broker = Broker(binary)

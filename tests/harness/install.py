@@ -76,6 +76,14 @@ def debian(_root):
     return f"mosquitto-clients is not installed ({problem})" if problem else None
 
 
+def debian_tool(program, package):
+    """One program of a Debian package."""
+    if shutil.which(program):
+        return None
+    problem = _apt(package)
+    return f"{program} is not installed ({problem})" if problem else None
+
+
 def _folder(root):
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
     return target / "third-party"

@@ -13,6 +13,8 @@ use crate::Time;
 use crate::connection::PendingConnect;
 use crate::effects::{Claim, DirectoryRequest};
 use crate::events;
+use crate::hold::{DISK_FULL, disk_full_connack};
+use crate::persist::journal::HeldPacket;
 use crate::route::PresenceState;
 use crate::session::{Expiry, Session, SessionWill};
 use crate::session_end::Cause;
@@ -164,15 +166,39 @@ impl Shard {
         listener: &ListenerSettings,
     ) -> Result<(), Fault> {
         let asked = Asked::new(connect, &self.settings);
+        if self.journal.refuses && asked.expiry.outlives_connection() {
+            let pending = self.conns.get(key).and_then(|conn| conn.pending.as_ref());
+            let client_id = pending.map(|pending| Arc::clone(&pending.client_id));
+            if client_id.is_some_and(|id| !self.has_session(&id, connect, listener)) {
+                let reason = disk_full_connack(connect.version);
+                return Err(refusal(connect.version, reason, DISK_FULL));
+            }
+        }
         let Some(pending) = self.conns.get_mut(key).and_then(|conn| conn.pending.take()) else {
             return Ok(());
         };
         let client_id = pending.client_id;
         let keep_alive = self.keep_alive(connect.keep_alive);
+        let records_before = self.journal.records.size();
         let (session, present) = self.take_session(step, &client_id, connect, listener);
         self.unclaim(&client_id);
         self.fill_connection(step, key, session, connect, listener, &asked, keep_alive);
+        if let Some(session) = self.sessions.get_mut(session)
+            && !present
+        {
+            session.is_persistent = self.journal.on && asked.expiry.outlives_connection();
+        }
         self.fill_session(key, session, connect, listener, &asked);
+        self.record_session(session, !present);
+        let is_recorded = self.journal.records.size() != records_before;
+        // A session that is kept already comes back whatever the disk says.
+        if is_recorded && !self.journal.refuses {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.is_silent = true;
+            }
+            let is_new = !present && asked.expiry.outlives_connection();
+            self.hold(key, HeldPacket::ConnAck { is_new });
+        }
         if self.settings.connection_messages
             && let Some(conn) = self.conns.get(key)
         {
@@ -204,6 +230,37 @@ impl Shard {
         }
         self.pump(step, session);
         Ok(())
+    }
+
+    /// Whether CONNECT resumes a session.
+    fn has_session(
+        &self,
+        client_id: &Arc<str>,
+        connect: &Connect<'_>,
+        listener: &ListenerSettings,
+    ) -> bool {
+        let known = self
+            .by_client_id
+            .get(client_id)
+            .and_then(|key| self.sessions.get(*key));
+        known.is_some_and(|session| {
+            session.expiry.outlives_connection()
+                && !connect.clean_start
+                && session.mount_point == listener.mount_point
+        })
+    }
+
+    /// Records what a persistent session is now that it has a connection.
+    fn record_session(&mut self, key: SlabKey, is_new: bool) {
+        let session_ref = self.session_ref(key);
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        if session.is_persistent {
+            self.journal
+                .records
+                .session(&session.record(session_ref), is_new);
+        }
     }
 
     fn keep_alive(&self, asked: u16) -> u16 {

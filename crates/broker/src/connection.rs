@@ -71,6 +71,10 @@ pub(crate) struct Conn {
     pub(crate) walking: bool,
     /// A bridge of the Mosquitto family.
     pub(crate) bridge: bool,
+    /// Nothing leaves the outbox: CONNACK, its first packet, waits for the disk.
+    pub(crate) is_silent: bool,
+    /// Acknowledgements to this publisher that wait for the disk, and that none may overtake.
+    pub(crate) held_acks: u32,
 }
 
 /// A CONNECT that waits for the directory.
@@ -114,6 +118,8 @@ impl Conn {
             walks: VecDeque::new(),
             walking: false,
             bridge: false,
+            is_silent: false,
+            held_acks: 0,
         }
     }
 
@@ -137,7 +143,9 @@ impl Conn {
         }
         if !self.dirty {
             self.dirty = true;
-            dirty.push(self.token);
+            if !self.is_silent {
+                dirty.push(self.token);
+            }
         }
         true
     }

@@ -8,12 +8,46 @@ use smallvec::SmallVec;
 use crate::effects::Mail;
 use crate::events;
 use crate::message::{Message, MessageView};
+use crate::persist;
+use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Queued, SubscriptionIds};
 use crate::route::{GroupId, Matches, Target};
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
 use crate::tables::RetainedChange;
 use crate::write::{Form, WireForms};
+
+/// How a message came to be routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A client waits for its acknowledgement, which can still be a refusal.
+    New,
+    /// It was accepted before.
+    Before,
+    /// Nobody waits.
+    Unasked,
+}
+
+/// What became of a message that was routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// Nobody is subscribed.
+    Nobody,
+    /// Somebody is, and nothing has to be kept.
+    Somebody,
+    /// There is a record of it, which an acknowledgement has to wait for. Is anybody subscribed?
+    Recorded(bool),
+    /// The disk does not take what would have to be kept; nobody gets it.
+    Refused,
+}
+
+/// Whether a message has left a record.
+enum Recorded {
+    Nothing,
+    Something,
+    /// It would have to, and may not.
+    Refused,
+}
 
 /// One message on its way to its subscribers. It is copied when first somebody has to keep it.
 pub(crate) struct Delivery<'a> {
@@ -40,6 +74,12 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Names the message on the disk. What was kept of it before has another name.
+    fn rename(&mut self, id: u64) {
+        self.view.id = id;
+        self.kept = None;
+    }
+
     /// The message as one that can be kept.
     pub(crate) fn keep(&mut self) -> Arc<Message> {
         Arc::clone(self.kept.get_or_insert_with(|| self.view.keep()))
@@ -48,17 +88,41 @@ impl<'a> Delivery<'a> {
 
 impl Shard {
     /// Sends a message to all that subscribe to its topic; whether anybody does.
-    pub(crate) fn route(&mut self, step: &mut Step<'_>, delivery: &mut Delivery<'_>) -> bool {
+    pub(crate) fn route(
+        &mut self,
+        step: &mut Step<'_>,
+        delivery: &mut Delivery<'_>,
+        asked: Asked,
+    ) -> Routed {
         self.settle(step);
-        if delivery.view.retain {
-            self.retain(step, delivery);
-        }
         let mut matches = std::mem::take(&mut self.scratch.matches);
         matches.clear();
         step.tables
             .routing()
             .route(delivery.view.topic, &mut matches);
         let found = !matches.targets.is_empty() || !matches.groups.is_empty();
+        let mut routed = if found {
+            Routed::Somebody
+        } else {
+            Routed::Nobody
+        };
+        if self.journal.on {
+            match self.record_message(step, delivery, &matches, asked) {
+                Recorded::Nothing => {}
+                Recorded::Refused => {
+                    self.scratch.matches = matches;
+                    return Routed::Refused;
+                }
+                Recorded::Something => routed = Routed::Recorded(found),
+            }
+        }
+        if delivery.view.retain {
+            self.retain(step, delivery);
+            if self.journal.on {
+                // So that the record of it is there before the acknowledgement asks what to wait for.
+                self.settle_tables(step);
+            }
+        }
         if delivery.view.is_expired(step.now) {
             // [MQTT5-3.3.2-5]: an interval of zero is over at once.
             self.stats.publish_dropped += matches.targets.len() as u64;
@@ -66,7 +130,82 @@ impl Shard {
             self.distribute(step, delivery, &matches);
         }
         self.scratch.matches = matches;
-        found
+        routed
+    }
+
+    /// Records a message with all who hold it, if anybody does that is kept.
+    fn record_message(
+        &mut self,
+        step: &Step<'_>,
+        delivery: &mut Delivery<'_>,
+        matches: &Matches,
+        asked: Asked,
+    ) -> Recorded {
+        let view = &delivery.view;
+        let is_sys = view.topic.starts_with("$SYS");
+        let clears = view.retain && view.payload.is_empty();
+        let mut holding = Holding {
+            retained: view.retain && !clears && !is_sys,
+            ..Holding::default()
+        };
+        if !view.is_expired(step.now) {
+            for target in &matches.targets {
+                self.hold_for(view, target, &mut holding);
+            }
+            let is_queued = view.qos > QoS::AtMostOnce || self.settings.upgrade_outgoing_qos;
+            if is_queued {
+                let groups = matches.groups.iter();
+                let groups = groups.filter_map(|found| step.tables.routing().group(found.group));
+                let groups = groups.filter(|group| group.is_persistent());
+                holding.groups.extend(groups.map(|group| group.name_hash()));
+            }
+        }
+        if holding.is_empty() {
+            return if clears {
+                Recorded::Something
+            } else {
+                Recorded::Nothing
+            };
+        }
+        if self.journal.refuses && asked != Asked::Before {
+            // What nobody waits for is passed on, and not kept.
+            return if asked == Asked::New {
+                Recorded::Refused
+            } else {
+                Recorded::Nothing
+            };
+        }
+        if view.id == 0 {
+            let id = self.journal.next_message();
+            delivery.rename(id);
+            let expires = delivery.view.expires.map(|time| self.journal.unix(time));
+            let is_new_work = asked != Asked::Before;
+            let records = &mut self.journal.records;
+            records.message(id, &delivery.view, expires, &holding, is_new_work);
+        } else {
+            self.journal.records.holders(view.id, &holding);
+        }
+        Recorded::Something
+    }
+
+    /// Adds the copy for one subscription, if it is to be kept.
+    #[inline]
+    fn hold_for(&self, view: &MessageView<'_>, target: &Target, holding: &mut Holding) {
+        let options = target.options;
+        if !options.is_persistent() || options.no_local() && Some(target.session) == view.publisher
+        {
+            return;
+        }
+        let granted = QoS::from_bits(options.qos()).unwrap_or_default();
+        let qos = self.effective_qos(view.qos, granted);
+        if qos > QoS::AtMostOnce {
+            holding.copies.push(CopyTo {
+                session: target.session,
+                qos,
+                retain: options.retain_as_published() && view.retain,
+                ids: SubscriptionIds::from_id(target.subscription_id),
+            });
+        }
     }
 
     /// Notes the change of a retained message, to be applied before the routing table that the message is
@@ -180,16 +319,49 @@ impl Shard {
                 .map(|target| target.subscription_id)
                 .filter(|id| *id > 0)
                 .collect();
-            let ids = match &*ids {
-                [] => SubscriptionIds::None,
-                [id] => SubscriptionIds::One(*id),
-                ids => SubscriptionIds::Many(ids.into()),
-            };
+            let ids = SubscriptionIds::from_slice(&ids);
             let as_published = same
                 .iter()
                 .filter(wanted)
                 .any(|t| t.options.retain_as_published());
+            if self.journal.on {
+                self.drop_merged(delivery, same);
+            }
             self.deliver_copy(step, delivery, best, ids, as_published, None);
+        }
+    }
+
+    /// All subscriptions of a session have a copy on the disk; only one is delivered.
+    fn drop_merged(&mut self, delivery: &Delivery<'_>, same: &[Target]) {
+        let mut holding = Holding::default();
+        for target in same {
+            self.hold_for(&delivery.view, target, &mut holding);
+        }
+        let message = delivery.view.id;
+        for copy in holding.copies.iter().skip(1) {
+            if message != 0 {
+                let session = copy.session;
+                self.journal
+                    .step(&persist::records::Step::Dropped { session, message });
+                self.journal.records.finish(message);
+            }
+        }
+    }
+
+    /// A message whose time was over when it came from another shard.
+    pub(crate) fn drop_expired(&mut self, message: &Message, targets: &[Target]) {
+        if message.id() == 0 {
+            return;
+        }
+        let mut holding = Holding::default();
+        for target in targets {
+            self.hold_for(&message.view(), target, &mut holding);
+        }
+        for copy in holding.copies {
+            let (session, message) = (copy.session, message.id());
+            self.journal
+                .step(&persist::records::Step::Dropped { session, message });
+            self.journal.records.finish(message);
         }
     }
 
@@ -219,6 +391,10 @@ impl Shard {
         let granted = QoS::from_bits(target.options.qos()).unwrap_or_default();
         let qos = self.effective_qos(delivery.view.qos, granted);
         let Some(session) = self.sessions.get_mut(key) else {
+            if qos > QoS::AtMostOnce && target.options.is_persistent() && group.is_none() {
+                // Its session has ended since it was routed.
+                self.journal.records.finish(delivery.view.id);
+            }
             return;
         };
         // [MQTT5-3.3.1-12], [MQTT5-3.3.1-13]
@@ -236,6 +412,9 @@ impl Shard {
             }
             (QoS::AtMostOnce, None) if !self.settings.queue_qos0_messages => {}
             _ => {
+                if qos == QoS::AtMostOnce && session.is_persistent && group.is_none() {
+                    self.record_at_most_once(delivery, target, retain, &ids);
+                }
                 let message = delivery.keep();
                 let queued = Queued {
                     message,
@@ -246,6 +425,36 @@ impl Shard {
                 };
                 self.deliver_queued(step, key, queued, Some(delivery));
             }
+        }
+    }
+
+    /// Records a QoS 0 message that waits for its session (queue_qos0_messages).
+    fn record_at_most_once(
+        &mut self,
+        delivery: &mut Delivery<'_>,
+        target: &Target,
+        retain: bool,
+        ids: &SubscriptionIds,
+    ) {
+        if self.journal.refuses {
+            return;
+        }
+        let mut holding = Holding::default();
+        holding.copies.push(CopyTo {
+            session: target.session,
+            qos: QoS::AtMostOnce,
+            retain,
+            ids: ids.clone(),
+        });
+        if delivery.view.id == 0 {
+            delivery.rename(self.journal.next_message());
+            let expires = delivery.view.expires.map(|time| self.journal.unix(time));
+            let (id, view) = (delivery.view.id, &delivery.view);
+            self.journal
+                .records
+                .message(id, view, expires, &holding, true);
+        } else {
+            self.journal.records.holders(delivery.view.id, &holding);
         }
     }
 

@@ -12,7 +12,7 @@ use midge_codec::QoS;
 
 use crate::deliver::Delivery;
 use crate::effects::Mail;
-use crate::message::Message;
+use crate::message::{Message, MessageView};
 use crate::route::{GroupId, GroupMatch, Target};
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
@@ -39,6 +39,20 @@ impl Shard {
         found: &GroupMatch,
     ) {
         let (group, home) = (found.group, found.home);
+        let is_kept = step
+            .tables
+            .routing()
+            .group(group)
+            .is_some_and(|group| group.is_persistent())
+            && (delivery.view.qos > QoS::AtMostOnce || self.settings.upgrade_outgoing_qos);
+        if delivery.view.id != 0 && !is_kept {
+            // Others have it on the disk, and this group has not.
+            let view = MessageView {
+                id: 0,
+                ..delivery.view
+            };
+            return self.route_to_group(step, &mut Delivery::new(view), found);
+        }
         let at_most_once =
             delivery.view.qos == QoS::AtMostOnce && !self.settings.upgrade_outgoing_qos;
         // Order does not bind QoS 0 to what is queued.
@@ -84,6 +98,7 @@ impl Shard {
             Mail::Deliver { message, targets } if message.is_expired(step.now) => {
                 // On its way from another shard [MQTT5-3.3.2-5].
                 self.stats.publish_dropped += targets.len() as u64;
+                self.drop_expired(&message, &targets);
             }
             Mail::Deliver { message, targets } => {
                 self.deliver_all(step, &mut Delivery::kept(&message), &targets);
@@ -148,33 +163,36 @@ impl Shard {
     fn queue_for_group(&mut self, group: GroupId, message: Arc<Message>, step: &Step<'_>) {
         let size = message.size();
         let limits = self.queue_limits();
-        let queue = self.groups.entry(group).or_default();
-        let stats = &mut self.stats;
-        stats.queued_messages += 1;
-        stats.queued_bytes += size as u64;
-        while limits.are_met(queue.messages.len(), queue.bytes, size, stats.queued_bytes) {
-            // The message itself is the oldest when nothing else is left.
-            let dropped = match queue.messages.pop_front() {
-                Some(oldest) if limits.overflow == QueueOverflow::DropOldest => oldest.size(),
-                first => {
-                    if let Some(first) = first {
-                        queue.messages.push_front(first);
-                    }
-                    stats.queued_messages -= 1;
-                    stats.queued_bytes -= size as u64;
-                    stats.publish_dropped += 1;
-                    uncount_backlog(step, group, 1);
-                    return;
-                }
+        self.stats.queued_messages += 1;
+        self.stats.queued_bytes += size as u64;
+        loop {
+            let queue = self.groups.entry(group).or_default();
+            let total = self.stats.queued_bytes;
+            if !limits.are_met(queue.messages.len(), queue.bytes, size, total) {
+                queue.bytes += size;
+                queue.messages.push_back(message);
+                return;
+            }
+            let oldest = match limits.overflow {
+                QueueOverflow::DropOldest => queue.messages.pop_front(),
+                QueueOverflow::DropNewest => None,
             };
-            queue.bytes -= dropped;
-            stats.queued_messages -= 1;
-            stats.queued_bytes -= dropped as u64;
-            stats.publish_dropped += 1;
+            // The message itself is the oldest when nothing else is left.
+            let is_last = oldest.is_none();
+            let dropped = oldest.as_ref().unwrap_or(&message);
+            if !is_last {
+                queue.bytes -= dropped.size();
+            }
+            self.stats.queued_messages -= 1;
+            self.stats.queued_bytes -= dropped.size() as u64;
+            self.stats.publish_dropped += 1;
+            let dropped = dropped.id();
             uncount_backlog(step, group, 1);
+            self.record_group_done(step, group, dropped);
+            if is_last {
+                return;
+            }
         }
-        queue.bytes += size;
-        queue.messages.push_back(message);
     }
 
     /// Hands out what a group's queue holds to members that are ready. Those that become ready later
@@ -226,6 +244,7 @@ impl Shard {
             return taken;
         };
         let mut count = 0;
+        let mut expired = Vec::new();
         while taken.len() < most
             && let Some(message) = queue.messages.pop_front()
         {
@@ -237,6 +256,7 @@ impl Shard {
             if message.is_expired(step.now) {
                 // [MQTT5-3.3.2-5]
                 self.stats.publish_dropped += 1;
+                expired.push(message.id());
             } else {
                 taken.push(message);
             }
@@ -245,7 +265,50 @@ impl Shard {
             self.groups.remove(&group);
         }
         uncount_backlog(step, group, count);
+        for message in expired {
+            self.record_group_done(step, group, message);
+        }
         taken
+    }
+
+    /// The shared subscriptions of this shard's sessions: share name and filter, mount point included.
+    pub(crate) fn shared_subscriptions(&self) -> Vec<(Box<str>, Box<str>)> {
+        let mut names = Vec::new();
+        for key in self.sessions.keys() {
+            let Some(session) = self.sessions.get(key) else {
+                continue;
+            };
+            let mount_point = session.mount_point.as_deref().unwrap_or_default();
+            for (filter, _) in session.subscriptions.shared() {
+                let shared = filter.strip_prefix("$share/");
+                if let Some((name, filter)) = shared.and_then(|shared| shared.split_once('/')) {
+                    names.push((name.into(), format!("{mount_point}{filter}").into()));
+                }
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Takes what a group held before the broker's last end.
+    pub(crate) fn restore_group(
+        &mut self,
+        step: &Step<'_>,
+        group: GroupId,
+        messages: Vec<Arc<Message>>,
+    ) {
+        if messages.is_empty() {
+            return;
+        }
+        self.count_backlog(step, group, messages.len());
+        let queue = self.groups.entry(group).or_default();
+        for message in messages {
+            self.stats.queued_messages += 1;
+            self.stats.queued_bytes += message.size() as u64;
+            queue.bytes += message.size();
+            queue.messages.push_back(message);
+        }
     }
 
     /// Asks the home of one of a member's groups for what it holds: the first with a backlog behind
@@ -317,12 +380,17 @@ impl Shard {
     pub(crate) fn sweep_groups(&mut self, step: &Step<'_>) {
         let routing = step.tables.routing();
         let stats = &mut self.stats;
+        let records = &mut self.journal.records;
         self.groups.retain(|group, queue| {
             let lives = routing.group(*group).is_some();
             if !lives {
                 stats.queued_messages -= queue.messages.len() as u64;
                 stats.queued_bytes -= queue.bytes as u64;
                 stats.publish_dropped += queue.messages.len() as u64;
+                // After a restart nobody would ask for them either.
+                for message in &queue.messages {
+                    records.finish(message.id());
+                }
             }
             lives
         });

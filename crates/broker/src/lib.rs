@@ -14,9 +14,11 @@ mod deliver;
 mod effects;
 mod events;
 mod group;
+mod hold;
 mod member;
 mod message;
 mod outbox;
+pub mod persist;
 mod publish;
 mod queue;
 pub mod retained;
@@ -43,6 +45,6 @@ pub use settings::{ListenerSettings, QueueOverflow, Settings, Versions};
 pub use shard::{Ended, Next, Received, Shard, Step};
 pub use stats::Stats;
 pub use tables::{
-    Change, LocalTables, RetainedChange, RetainedChanges, RetainedMessages, SharedTables, Tables,
-    apply_changes, apply_retained,
+    Change, LocalTables, RetainedApplied, RetainedChange, RetainedChanges, RetainedMessages,
+    SharedTables, Tables, apply_changes, apply_retained,
 };

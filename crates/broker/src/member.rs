@@ -8,6 +8,7 @@ use midge_codec::QoS;
 use crate::deliver::Delivery;
 use crate::effects::Mail;
 use crate::message::Message;
+use crate::persist;
 use crate::queue::SubscriptionIds;
 use crate::route::{GroupId, PresenceState, SessionRef, Target};
 use crate::session::Session;
@@ -90,12 +91,16 @@ impl Shard {
         if delivery.view.is_expired(step.now) {
             // [MQTT5-3.3.2-5]
             self.stats.publish_dropped += 1;
+            self.record_group_done(step, group, delivery.view.id);
             return true;
         }
         let granted = QoS::from_bits(target.options.qos()).unwrap_or_default();
         let qos = self.effective_qos(delivery.view.qos, granted);
         if qos > QoS::AtMostOnce && !self.has_place(target.session, delivery.view.size()) {
             return false;
+        }
+        if qos == QoS::AtMostOnce {
+            self.record_group_done(step, group, delivery.view.id);
         }
         let ids = SubscriptionIds::from_id(target.subscription_id);
         let as_published = target.options.retain_as_published();
@@ -108,6 +113,19 @@ impl Shard {
             Some((group, home)),
         );
         true
+    }
+
+    /// Records that a shared group has no more use for a message.
+    pub(crate) fn record_group_done(&mut self, step: &Step<'_>, group: GroupId, message: u64) {
+        if message == 0 {
+            return;
+        }
+        if let Some(group) = step.tables.routing().group(group) {
+            let group = group.name_hash();
+            self.journal
+                .step(&persist::records::Step::GroupDone { group, message });
+        }
+        self.journal.records.finish(message);
     }
 
     /// Whether a session can take a message of `size` bytes of a shared group: it may have gone, or

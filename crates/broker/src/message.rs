@@ -25,6 +25,8 @@ pub struct MessageView<'a> {
     pub expires: Option<Time>,
     /// The session that published it; `None` for the broker itself.
     pub publisher: Option<SessionRef>,
+    /// Its name on the disk; 0 when it is not kept there.
+    pub id: u64,
 }
 
 impl MessageView<'_> {
@@ -53,6 +55,7 @@ impl MessageView<'_> {
             properties_length: u32::try_from(self.properties.len()).unwrap_or(u32::MAX),
             expires: self.expires,
             publisher: self.publisher,
+            id: self.id,
             qos: self.qos,
             retain: self.retain,
         })
@@ -68,6 +71,7 @@ pub struct Message {
     properties_length: u32,
     expires: Option<Time>,
     publisher: Option<SessionRef>,
+    id: u64,
     qos: QoS,
     retain: bool,
 }
@@ -87,7 +91,19 @@ impl Message {
             retain: self.retain,
             expires: self.expires,
             publisher: self.publisher,
+            id: self.id,
         }
+    }
+
+    /// Its name on the disk; 0 when it is not kept there.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// When it is no longer worth sending.
+    pub(crate) const fn expires(&self) -> Option<Time> {
+        self.expires
     }
 
     /// Bytes that count against limits of queues.

@@ -79,6 +79,11 @@ impl Outbox {
         }
     }
 
+    /// Forgets what was not sent.
+    pub(crate) fn empty(&mut self, pool: &mut BufferPool) {
+        self.consume(self.len(), pool);
+    }
+
     /// The unsent bytes of a connection that is over.
     pub(crate) fn take(self, pool: &mut BufferPool) -> Vec<u8> {
         pool.outboxes -= usize::from(!self.is_empty());

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroU16;
 
-use midge_codec::{Ack, AckKind, Packet, Publish, QoS, ReasonCode, Version};
+use midge_codec::{AckKind, Publish, QoS, ReasonCode, Version};
 use midge_proto::Fault;
 
-use crate::deliver::Delivery;
+use crate::deliver::{Asked, Delivery, Routed};
 use crate::events;
 use crate::message::{MessageView, PublishProperties};
+use crate::persist;
+use crate::persist::journal::HeldPacket;
+use crate::persist::records::Holding;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
 
@@ -43,6 +46,16 @@ enum Verdict {
     /// Dropped, with this code to a publisher of 5.0. Clients of 3.x are acknowledged as ever, since
     /// they have no way to be told (`[MQTT311-3.3.5-2]`).
     Drop(ReasonCode),
+}
+
+/// Whether an acknowledgement waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    No,
+    /// And turns into a refusal if the disk is full.
+    Refusable,
+    /// However long it takes: what it acknowledges was accepted before.
+    Certain,
 }
 
 impl Shard {
@@ -123,31 +136,36 @@ impl Shard {
                 .expiry_secs
                 .map(|seconds| step.now.plus_secs(u64::from(seconds))),
             publisher,
+            id: 0,
         };
         let verdict = self.judge_publish(step, key, &view, said.payload_is_text);
         match (publish.packet_id, verdict) {
             (None, Verdict::Drop(_)) => {}
             (None, Verdict::Take) => {
-                self.route(step, &mut Delivery::new(view));
+                self.route(step, &mut Delivery::new(view), Asked::Unasked);
             }
             (Some(id), Verdict::Drop(reason)) => {
                 let kind = match publish.qos {
                     QoS::ExactlyOnce => AckKind::PubRec,
                     QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
                 };
-                self.acknowledge(step, key, kind, id, reason);
+                self.acknowledge(step, key, kind, id, reason, Waits::No);
             }
             (Some(id), Verdict::Take) if publish.qos == QoS::ExactlyOnce => {
                 self.take_exactly_once(step, key, id, &view)?;
             }
             (Some(id), Verdict::Take) => {
-                let matched = self.route(step, &mut Delivery::new(view));
-                let reason = if matched {
-                    ReasonCode::SUCCESS
-                } else {
-                    ReasonCode::NO_MATCHING_SUBSCRIBERS
+                let routed = self.route(step, &mut Delivery::new(view), Asked::New);
+                let (reason, waits) = match routed {
+                    Routed::Nobody => (ReasonCode::NO_MATCHING_SUBSCRIBERS, Waits::No),
+                    Routed::Somebody => (ReasonCode::SUCCESS, Waits::No),
+                    Routed::Recorded(true) => (ReasonCode::SUCCESS, Waits::Refusable),
+                    Routed::Recorded(false) => {
+                        (ReasonCode::NO_MATCHING_SUBSCRIBERS, Waits::Refusable)
+                    }
+                    Routed::Refused => return self.refuse_publish(step, key, AckKind::PubAck, id),
                 };
-                self.acknowledge(step, key, AckKind::PubAck, id, reason);
+                self.acknowledge(step, key, AckKind::PubAck, id, reason, waits);
             }
         }
         Ok(())
@@ -215,6 +233,7 @@ impl Shard {
             retain: false,
             expires: None,
             publisher: None,
+            id: 0,
         };
         self.write_publish(step, key, &view, &crate::write::Form::default());
     }
@@ -237,12 +256,14 @@ impl Shard {
             _ => usize::from(u16::MAX),
         };
         let total_max = self.queue_limits().bytes_total;
+        let publisher = view.publisher;
         let session = self
             .session_key(key)
             .and_then(|session| self.sessions.get_mut(session));
         let Some(session) = session else {
             return Ok(());
         };
+        let is_persistent = session.is_persistent;
         let known = session.incoming.get_mut(id);
         let is_repeat = known.as_ref().is_some_and(|message| {
             let known = message.view();
@@ -258,12 +279,27 @@ impl Shard {
                 ));
             }
             if self.stats.queued_bytes + view.size() as u64 > total_max {
-                return self.refuse_exactly_once(step, key, id, version);
+                return self.refuse_publish(step, key, AckKind::PubRec, id);
+            }
+            let mut view = *view;
+            if is_persistent {
+                if self.journal.refuses {
+                    return self.refuse_publish(step, key, AckKind::PubRec, id);
+                }
+                view.id = self.journal.next_message();
+                let expires = view.expires.map(|time| self.journal.unix(time));
+                let holding = Holding {
+                    incoming: publisher.map(|session| (session, id)),
+                    ..Holding::default()
+                };
+                let records = &mut self.journal.records;
+                records.message(view.id, &view, expires, &holding, true);
             }
             self.stats.queued_messages += 1;
             self.stats.queued_bytes += view.size() as u64;
             session.incoming_bytes += view.size();
             if let Some(old) = session.incoming.insert(id, view.keep()) {
+                self.journal.records.finish(old.id());
                 session.incoming_bytes -= old.size();
                 self.stats.queued_messages -= 1;
                 self.stats.queued_bytes -= old.size() as u64;
@@ -281,24 +317,34 @@ impl Shard {
                 self.answer_control(step, key, view.topic);
             }
         }
-        self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::SUCCESS);
+        // A repetition may come before the first is safe.
+        let waits = if is_persistent && !self.journal.is_settled() {
+            Waits::Refusable
+        } else {
+            Waits::No
+        };
+        self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::SUCCESS, waits);
         Ok(())
     }
 
-    /// The broker holds as much as max_queued_bytes_total allows. 5.0 has a code for that; a client of 3.x
-    /// is closed, and sends the message again when it comes back.
-    fn refuse_exactly_once(
+    /// The broker's queues hold as much as max_queued_bytes_total allows, or the disk takes no more. 5.0 has
+    /// a code for that; a client of 3.x is closed, and sends the message again when it comes back.
+    fn refuse_publish(
         &mut self,
         step: &mut Step<'_>,
         key: SlabKey,
+        kind: AckKind,
         id: NonZeroU16,
-        version: Version,
     ) -> Result<(), Fault> {
         self.stats.publish_dropped += 1;
-        if version != Version::V5 {
-            return Err(Fault::close("the broker's queues are full"));
+        let version = self.conns.get(key).map(|conn| conn.version());
+        if version != Some(Version::V5) {
+            return Err(Fault::close(
+                "the broker cannot keep the message: its queues or its disk are full",
+            ));
         }
-        self.acknowledge(step, key, AckKind::PubRec, id, ReasonCode::QUOTA_EXCEEDED);
+        let reason = ReasonCode::QUOTA_EXCEEDED;
+        self.acknowledge(step, key, kind, id, reason, Waits::No);
         Ok(())
     }
 
@@ -309,9 +355,9 @@ impl Shard {
         key: SlabKey,
         id: NonZeroU16,
     ) -> Result<(), Fault> {
-        let session = self
-            .session_key(key)
-            .and_then(|session| self.sessions.get_mut(session));
+        let session_key = self.session_key(key);
+        let session_ref = session_key.map(|session| self.session_ref(session));
+        let session = session_key.and_then(|session| self.sessions.get_mut(session));
         let message = session.and_then(|session| {
             let message = session.incoming.release(id)?;
             session.incoming_bytes -= message.size();
@@ -319,20 +365,31 @@ impl Shard {
             self.stats.queued_bytes -= message.size() as u64;
             Some(message)
         });
+        let mut waits = Waits::No;
         let reason = match message {
             Some(message) => {
                 let delivery = &mut Delivery::kept(&message);
-                if !delivery.view.topic.starts_with(CONTROL) {
-                    self.route(step, delivery);
+                if !delivery.view.topic.starts_with(CONTROL)
+                    && let Routed::Recorded(_) = self.route(step, delivery, Asked::Before)
+                {
+                    waits = Waits::Certain;
+                }
+                if let (Some(session), 1..) = (session_ref, message.id()) {
+                    let packet_id = id;
+                    self.journal
+                        .step(&persist::records::Step::Released { session, packet_id });
+                    self.journal.records.finish(message.id());
+                    waits = Waits::Certain;
                 }
                 ReasonCode::SUCCESS
             }
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
-        self.acknowledge(step, key, AckKind::PubComp, id, reason);
+        self.acknowledge(step, key, AckKind::PubComp, id, reason, waits);
         Ok(())
     }
 
+    /// Answers a publisher, when what the answer promises is safe and earlier answers have gone.
     #[inline]
     fn acknowledge(
         &mut self,
@@ -341,30 +398,25 @@ impl Shard {
         kind: AckKind,
         id: NonZeroU16,
         reason: ReasonCode,
+        waits: Waits,
     ) {
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        let is_short = reason == ReasonCode::SUCCESS || conn.version() != Version::V5;
-        let [high, low] = id.get().to_be_bytes();
-        let bytes = [kind.packet_type().first_byte(), 2, high, low];
-        // A smaller maximum packet size is absurd, but `send` obeys it [MQTT5-3.1.2-24].
-        let fits = conn.packet_size_max == 0 || conn.packet_size_max as usize >= bytes.len();
-        if is_short && fits {
-            // The short form is the same in all versions.
-            conn.write(&mut self.pool, &mut step.effects.dirty, |buffer| {
-                buffer.extend_from_slice(&bytes);
-                true
-            });
-            conn.answers_unsent += bytes.len();
-            self.stats.messages_sent += 1;
+        let is_behind = self.conns.get(key).is_some_and(|conn| conn.held_acks > 0);
+        if (waits == Waits::No || self.journal.is_settled()) && !is_behind {
+            self.write_ack(step, key, kind, id, reason);
             return;
         }
-        self.send(step, key, &Packet::Ack(kind, Ack::new(id, reason)));
+        let is_certain = waits != Waits::Refusable;
+        let packet = HeldPacket::Ack {
+            kind,
+            id,
+            reason,
+            is_certain,
+        };
+        self.hold(key, packet);
     }
 
     /// Publishes a message of the broker's own, such as `$SYS`.
     pub fn publish(&mut self, step: &mut Step<'_>, message: &MessageView<'_>) {
-        self.route(step, &mut Delivery::new(*message));
+        self.route(step, &mut Delivery::new(*message), Asked::Unasked);
     }
 }

@@ -35,6 +35,14 @@ impl SubscriptionIds {
         if id == 0 { Self::None } else { Self::One(id) }
     }
 
+    pub(crate) fn from_slice(ids: &[u32]) -> Self {
+        match ids {
+            [] => Self::None,
+            [id] => Self::One(*id),
+            ids => Self::Many(ids.into()),
+        }
+    }
+
     pub(crate) fn as_slice(&self) -> &[u32] {
         match self {
             Self::None => &[],
@@ -73,6 +81,11 @@ impl Queue {
     /// Bytes of the messages, each counted fully.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The messages, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.messages.iter()
     }
 
     pub(crate) fn push(&mut self, message: Queued, spare: &mut SpareQueues) {

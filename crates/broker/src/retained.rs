@@ -18,6 +18,8 @@ use walk::{Next, Pattern};
 #[derive(Debug)]
 pub struct Retained<V> {
     messages: BTreeMap<Box<str>, V>,
+    /// Counts changes.
+    version: u64,
 }
 
 impl<V> Retained<V> {
@@ -26,6 +28,7 @@ impl<V> Retained<V> {
     pub const fn new() -> Self {
         Self {
             messages: BTreeMap::new(),
+            version: 0,
         }
     }
 
@@ -43,6 +46,17 @@ impl<V> Retained<V> {
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<&V> {
         self.messages.get(key(topic).as_str())
+    }
+
+    /// A number for the change that was just made, greater than any before.
+    pub fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    /// Lets versions begin after `version`, which an earlier run of the program gave.
+    pub fn begin_versions_after(&mut self, version: u64) {
+        self.version = self.version.max(version);
     }
 
     /// How many topics have a value.

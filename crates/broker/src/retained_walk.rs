@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use midge_codec::QoS;
 
-use crate::message::Message;
+use crate::message::{Message, MessageView};
+use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Queued, SubscriptionIds};
 use crate::retained::WalkState;
 use crate::shard::{Shard, Step};
@@ -127,6 +128,47 @@ impl Shard {
         }
     }
 
+    /// The message as a session is to hold it: a persistent one has a record of its own, since the
+    /// retained message may be replaced at any time.
+    fn record_retained_copy(
+        &mut self,
+        key: SlabKey,
+        message: &Arc<Message>,
+        qos: QoS,
+        ids: &SubscriptionIds,
+    ) -> Option<Arc<Message>> {
+        let session = self.session_ref(key);
+        if !self.sessions.get(key)?.is_persistent || self.journal.refuses {
+            let view = MessageView {
+                id: 0,
+                ..message.view()
+            };
+            return Some(if message.id() == 0 {
+                Arc::clone(message)
+            } else {
+                view.keep()
+            });
+        }
+        let id = self.journal.next_message();
+        let view = MessageView {
+            id,
+            ..message.view()
+        };
+        let mut holding = Holding::default();
+        holding.copies.push(CopyTo {
+            session,
+            qos,
+            retain: true,
+            ids: ids.clone(),
+        });
+        let expires = view.expires.map(|time| self.journal.unix(time));
+        // Nobody is promised anything: the client can ask again.
+        self.journal
+            .records
+            .message(id, &view, expires, &holding, true);
+        Some(view.keep())
+    }
+
     fn send_retained(
         &mut self,
         step: &mut Step<'_>,
@@ -152,7 +194,9 @@ impl Shard {
             return;
         }
         if let Some(session) = self.session_key(key) {
-            let message = Arc::clone(message);
+            let Some(message) = self.record_retained_copy(session, message, qos, &ids) else {
+                return;
+            };
             let queued = Queued {
                 message,
                 qos,

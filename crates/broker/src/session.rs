@@ -8,8 +8,9 @@ use midge_proto::{Incoming, Outgoing};
 
 use crate::Time;
 use crate::message::Message;
+use crate::persist::records::{SessionRecord, WillRecord};
 use crate::queue::{Queue, Queued};
-use crate::route::{Presence, SubscriptionOptions};
+use crate::route::{Presence, SessionRef, SubscriptionOptions};
 use crate::slab::SlabKey;
 
 /// A session. Small, since most are idle.
@@ -43,6 +44,9 @@ pub(crate) struct Session {
     pub(crate) pull_again: bool,
     /// The queue is full; the log has said so.
     pub(crate) overflowing: bool,
+    /// It is kept across the broker's end. Never changes: a session that ends with its connection ends
+    /// before anything could make it last.
+    pub(crate) is_persistent: bool,
 }
 
 /// How long a session lives without a connection.
@@ -117,6 +121,7 @@ impl Session {
             pulling: false,
             pull_again: false,
             overflowing: false,
+            is_persistent: false,
         }
     }
 
@@ -125,6 +130,27 @@ impl Session {
     pub(crate) fn window_has_room(&self, receive_maximum: u16, bytes_max: usize) -> bool {
         self.outgoing.has_room(receive_maximum)
             && (bytes_max == 0 || self.outgoing_bytes < bytes_max)
+    }
+
+    /// What is kept of it, but for what it is subscribed to and holds.
+    pub(crate) fn record(&self, session: SessionRef) -> SessionRecord<'_> {
+        SessionRecord {
+            session,
+            client_id: &self.client_id,
+            user_name: self.user_name.as_deref(),
+            mount_point: self.mount_point.as_deref(),
+            version: self.version.level(),
+            expiry: self.expiry,
+            will: self.will.as_deref().map(|will| WillRecord {
+                topic: &will.topic,
+                payload: &will.payload,
+                properties: &will.properties,
+                qos: will.qos,
+                retain: will.retain,
+                expiry_secs: will.expiry_secs,
+                delay_secs: will.delay_secs,
+            }),
+        }
     }
 
     /// When the session next needs attention while it has no connection.
@@ -213,6 +239,14 @@ impl SubscriptionList {
                 }
                 found
             }
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (&str, &Subscribed)> + '_> {
+        match self {
+            Self::Few(list) => Box::new(list.iter().map(|(filter, how)| (&**filter, how))),
+            Self::Many(map) => Box::new(map.iter().map(|(filter, how)| (&**filter, how))),
         }
     }
 

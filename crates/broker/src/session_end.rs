@@ -7,10 +7,11 @@ use midge_codec::{Disconnect, Property, ReasonCode};
 use midge_proto::{Fault, Phase};
 
 use crate::Time;
-use crate::deliver::Delivery;
+use crate::deliver::{Asked, Delivery};
 use crate::effects::Mail;
 use crate::events;
 use crate::message::{Message, MessageView};
+use crate::persist;
 use crate::route::{GroupId, PresenceState};
 use crate::session::{Expiry, SessionWill};
 use crate::shard::{Ended, Shard, Step, Timer};
@@ -92,7 +93,12 @@ impl Shard {
         let Some(conn) = self.conns.remove(key) else {
             return;
         };
-        let rest = conn.outbox.take(&mut self.pool);
+        let is_silent = conn.is_silent;
+        let mut rest = conn.outbox.take(&mut self.pool);
+        if is_silent {
+            // Its CONNACK is not true yet.
+            rest.clear();
+        }
         step.effects.closed.push((conn.token, rest));
         let session = conn
             .session
@@ -149,10 +155,25 @@ impl Shard {
             }
             _ => due = session.will.take(),
         }
+        self.record_left(key);
         self.set_session_timer(key);
         self.return_shared(step, key);
         if let Some(will) = due {
             self.publish_will(step, key, &will);
+        }
+    }
+
+    /// Records since when a persistent session has been without a connection.
+    fn record_left(&mut self, key: SlabKey) {
+        let session_ref = self.session_ref(key);
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        if session.is_persistent {
+            let ends_at = self.journal.unix_end(session.ends_at);
+            let will = session.will.as_ref();
+            let will_due = will.map(|will| self.journal.unix(will.due));
+            self.journal.records.left(session_ref, ends_at, will_due);
         }
     }
 
@@ -177,6 +198,17 @@ impl Shard {
         }
         self.stats.queued_messages -= (session.queue.len() + session.incoming.len()) as u64;
         self.stats.queued_bytes -= (session.queue.bytes() + session.incoming_bytes) as u64;
+        if session.is_persistent {
+            self.journal.records.session_end(session_ref);
+            let sent = session.outgoing.iter().filter_map(|(_, queued)| queued);
+            // What a shared group has given away with QoS 2 is the session's; the rest has gone back.
+            for queued in sent.chain(session.queue.iter()) {
+                self.journal.records.finish(queued.message.id());
+            }
+            for (_, message) in session.incoming.iter() {
+                self.journal.records.finish(message.id());
+            }
+        }
         let will = session.will.take();
         self.release(step, session.client_id);
         if let Some(will) = will {
@@ -231,8 +263,9 @@ impl Shard {
                 .expiry_secs
                 .map(|seconds| step.now.plus_secs(u64::from(seconds))),
             publisher: Some(self.session_ref(from)),
+            id: 0,
         };
-        self.route(step, &mut Delivery::new(view));
+        self.route(step, &mut Delivery::new(view), Asked::Unasked);
     }
 
     fn set_session_timer(&mut self, key: SlabKey) {
@@ -272,6 +305,11 @@ impl Shard {
             .as_ref()
             .is_some_and(|will| will.due <= step.now);
         let will = if is_due { session.will.take() } else { None };
+        if is_due && session.is_persistent {
+            let session = self.session_ref(key);
+            self.journal
+                .step(&persist::records::Step::WillDone { session });
+        }
         self.set_session_timer(key);
         if let Some(will) = will {
             self.publish_will(step, key, &will);

@@ -14,6 +14,7 @@ use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
 use crate::events;
 use crate::group::GroupQueue;
 use crate::outbox::BufferPool;
+use crate::persist::journal::Journal;
 use crate::queue::SpareQueues;
 use crate::route::{GroupId, Matches, SessionRef, Target};
 use crate::session::Session;
@@ -104,6 +105,7 @@ pub struct Shard {
     pub(crate) own_mail: VecDeque<Mail>,
     pub(crate) groups: HashMap<GroupId, GroupQueue>,
     pub(crate) random: Random,
+    pub(crate) journal: Journal,
     pub(crate) sys: Option<Box<SysTree>>,
     pub(crate) started: Time,
     /// How many shards there are.
@@ -173,6 +175,7 @@ impl Shard {
             own_mail: VecDeque::new(),
             groups: HashMap::new(),
             random,
+            journal: Journal::off(),
             sys: (id == 0).then(|| Box::new(SysTree::new(shards, now))),
             started: now,
             shards,
@@ -406,6 +409,7 @@ impl Shard {
     pub fn output(&self, conn: ConnId) -> &[u8] {
         self.conns
             .get(conn.0)
+            .filter(|conn| !conn.is_silent)
             .map_or(&[], |conn| conn.outbox.unsent())
     }
 
@@ -652,7 +656,10 @@ impl Shard {
     #[inline]
     pub(crate) fn settle_tables(&mut self, step: &mut Step<'_>) {
         if !self.retains.is_empty() {
-            step.tables.retain(&mut self.retains);
+            let journal = &mut self.journal;
+            step.tables.retain(&mut self.retains, &mut |applied| {
+                journal.note_retained(applied);
+            });
         }
         if !self.changes.is_empty() {
             step.tables.change(&mut self.changes);

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::connection::RetainedWalk;
 use crate::events;
+use crate::persist::journal::{HeldPacket, HeldSubAck};
 use crate::publish::LEVELS_MAX;
 use crate::retained::Walk;
 use crate::route::{Presence, SubscriptionOptions, Target};
@@ -44,8 +45,13 @@ impl Shard {
             }
         }
         let mut codes = Codes::new();
-        for subscription in subscribe.subscriptions.iter() {
-            codes.push(self.subscribe_one(step, key, &subscription, id).0);
+        let mut added = Vec::new();
+        for (place, subscription) in subscribe.subscriptions.iter().enumerate() {
+            let is_new = &mut false;
+            codes.push(self.subscribe_one(step, key, &subscription, id, is_new).0);
+            if *is_new {
+                added.push((place, subscription.filter.into()));
+            }
         }
         let version = self
             .conns
@@ -57,6 +63,15 @@ impl Shard {
                 *code = 0x80;
             }
         }
+        if self.must_wait(key) {
+            let suback = HeldSubAck {
+                packet_id: subscribe.packet_id,
+                codes,
+                added,
+            };
+            self.hold(key, HeldPacket::SubAck(Box::new(suback)));
+            return Ok(());
+        }
         let suback = SubAck {
             packet_id: subscribe.packet_id,
             properties: Properties::NONE,
@@ -66,12 +81,24 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether an answer about subscriptions has to wait for the disk. With a disk that takes nothing,
+    /// what is answered concerns what is kept already.
+    fn must_wait(&self, key: SlabKey) -> bool {
+        let session = self
+            .session_key(key)
+            .and_then(|session| self.sessions.get(session));
+        session.is_some_and(|session| session.is_persistent)
+            && !self.journal.refuses
+            && !self.journal.is_settled()
+    }
+
     fn subscribe_one(
         &mut self,
         step: &mut Step<'_>,
         key: SlabKey,
         subscription: &Subscription<'_>,
         id: u32,
+        added: &mut bool,
     ) -> ReasonCode {
         let Some(conn) = self.conns.get_mut(key) else {
             return ReasonCode::UNSPECIFIED_ERROR;
@@ -96,13 +123,24 @@ impl Shard {
         if most > 0 && is_new && session.subscriptions.len() >= most {
             return ReasonCode::QUOTA_EXCEEDED;
         }
+        if is_new && session.is_persistent && self.journal.refuses {
+            // The disk takes nothing new.
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        *added = is_new;
         let asked = subscription.options;
         let qos = asked.qos.min(conn.origin.listener.max_qos);
-        let options = SubscriptionOptions::new(
+        let mut options = SubscriptionOptions::new(
             qos.bits(),
             asked.no_local || conn.bridge,
             asked.retain_as_published || conn.bridge,
         );
+        if session.is_persistent {
+            options = options.persistent();
+            self.journal
+                .records
+                .subscribe(session_ref, subscription.filter, options, id, is_new);
+        }
         session
             .subscriptions
             .insert(subscription.filter, Subscribed { options, id });
@@ -163,6 +201,38 @@ impl Shard {
         ReasonCode(qos.bits())
     }
 
+    /// Enters the subscriptions of a restored session into the tables.
+    pub(crate) fn rejoin(&mut self, key: SlabKey) {
+        let session_ref = self.session_ref(key);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let mount_point = session.mount_point.as_deref().unwrap_or_default();
+        let mut presence = None;
+        for (filter, subscribed) in session.subscriptions.iter() {
+            let target = Target {
+                session: session_ref,
+                options: subscribed.options.persistent(),
+                subscription_id: subscribed.id,
+            };
+            // The decoder had checked it.
+            let Ok(parsed) = Filter::parse(filter) else {
+                continue;
+            };
+            let filter = format!("{mount_point}{}", parsed.filter).into();
+            self.changes.push(match parsed.share_name {
+                None => Change::Subscribe { filter, target },
+                Some(group) => Change::Join {
+                    group: group.into(),
+                    filter,
+                    target,
+                    presence: Arc::clone(presence.get_or_insert_with(Arc::default)),
+                },
+            });
+        }
+        session.presence = presence;
+    }
+
     fn log_subscription(&self, step: &mut Step<'_>, key: SlabKey, qos: QoS, filter: &str) {
         if self.settings.log_subscriptions
             && let Some(session) = self.sessions.get(key)
@@ -180,6 +250,11 @@ impl Shard {
         let mut codes = Codes::new();
         for filter in unsubscribe.filters.iter() {
             codes.push(self.unsubscribe_one(step, key, filter).0);
+        }
+        if self.must_wait(key) {
+            let codes = SmallVec::from_slice(&codes);
+            self.hold(key, HeldPacket::UnsubAck(unsubscribe.packet_id, codes));
+            return Ok(());
         }
         let unsuback = UnsubAck {
             packet_id: unsubscribe.packet_id,
@@ -203,6 +278,9 @@ impl Shard {
         }
         if !session.subscriptions.remove(filter) {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        if session.is_persistent {
+            self.journal.records.unsubscribe(session_ref, filter);
         }
         let mount_point = session.mount_point.as_deref();
         self.changes.push(leave(filter, mount_point, session_ref));

@@ -228,6 +228,7 @@ impl Shard {
             retain: true,
             expires: None,
             publisher: None,
+            id: 0,
         };
         self.publish(step, &view);
         sys.published.insert(topic, value);

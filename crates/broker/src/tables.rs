@@ -20,6 +20,19 @@ pub enum RetainedChange {
     Expire(Arc<Message>),
 }
 
+/// A change of a retained message that has been applied.
+#[derive(Debug)]
+pub struct RetainedApplied<'a> {
+    /// Counts such changes, in the order in which they were applied.
+    pub version: u64,
+    /// The topic.
+    pub topic: &'a str,
+    /// What is stored for the topic now.
+    pub stored: Option<&'a Arc<Message>>,
+    /// What was stored before.
+    pub replaced: Option<Arc<Message>>,
+}
+
 /// Changes of retained messages by topic.
 pub type RetainedChanges = Vec<(Box<str>, RetainedChange)>;
 
@@ -107,8 +120,8 @@ pub trait Tables {
     /// Reads the retained messages; `read` must be brief.
     fn read_retained(&self, read: &mut dyn FnMut(&RetainedMessages));
 
-    /// Applies changes of retained messages and leaves the vector empty.
-    fn retain(&self, changes: &mut RetainedChanges);
+    /// Applies changes of retained messages, tells `applied` of each, and leaves the vector empty.
+    fn retain(&self, changes: &mut RetainedChanges, applied: &mut dyn FnMut(RetainedApplied<'_>));
 }
 
 /// The tables themselves.
@@ -143,24 +156,32 @@ pub fn apply_changes(routing: &mut RoutingTable, changes: &mut Vec<Change>) {
 
 /// Applies changes of retained messages: what every implementation of [`Tables::retain`] does under its
 /// lock.
-pub fn apply_retained(retained: &mut RetainedMessages, changes: &mut RetainedChanges) {
+pub fn apply_retained(
+    retained: &mut RetainedMessages,
+    changes: &mut RetainedChanges,
+    applied: &mut dyn FnMut(RetainedApplied<'_>),
+) {
     for (topic, change) in changes.drain(..) {
-        match change {
+        let (stored, replaced) = match change {
             RetainedChange::Store(message) => {
-                retained.set(&topic, message);
+                let replaced = retained.set(&topic, Arc::clone(&message));
+                (Some(message), replaced)
             }
-            RetainedChange::Remove => {
-                retained.remove(&topic);
-            }
+            RetainedChange::Remove => (None, retained.remove(&topic)),
             RetainedChange::Expire(message) => {
-                if retained
-                    .get(&topic)
-                    .is_some_and(|stored| Arc::ptr_eq(stored, &message))
-                {
-                    retained.remove(&topic);
+                let is_it = |stored: &Arc<Message>| Arc::ptr_eq(stored, &message);
+                if !retained.get(&topic).is_some_and(is_it) {
+                    continue;
                 }
+                (None, retained.remove(&topic))
             }
-        }
+        };
+        applied(RetainedApplied {
+            version: retained.next_version(),
+            topic: &topic,
+            stored: stored.as_ref(),
+            replaced,
+        });
     }
 }
 
@@ -193,7 +214,7 @@ impl Tables for LocalTables<'_> {
         read(&self.retained.borrow());
     }
 
-    fn retain(&self, changes: &mut RetainedChanges) {
-        apply_retained(&mut self.retained.borrow_mut(), changes);
+    fn retain(&self, changes: &mut RetainedChanges, applied: &mut dyn FnMut(RetainedApplied<'_>)) {
+        apply_retained(&mut self.retained.borrow_mut(), changes, applied);
     }
 }

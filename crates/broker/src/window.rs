@@ -8,6 +8,8 @@ use midge_proto::{Acked, Fault, Resend};
 
 use crate::deliver::Delivery;
 use crate::events;
+use crate::persist;
+use crate::persist::journal::HeldPacket;
 use crate::queue::Queued;
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
@@ -83,19 +85,39 @@ impl Shard {
         queued: Queued,
         delivery: Option<&mut Delivery<'_>>,
     ) {
-        let (Some(session), Some(conn)) =
-            (self.sessions.get_mut(key), self.conns.get_mut(conn_key))
-        else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let size = queued.message.size();
         let qos = queued.qos;
-        let packet_id = match session.outgoing.push(qos, queued) {
+        let kept = queued.message.id() != 0;
+        // A client that has a QoS 2 message must be asked about the same identifier after a crash.
+        let waits = kept && qos == QoS::ExactlyOnce;
+        let pushed = if waits {
+            session.outgoing.push_held(qos, queued)
+        } else {
+            session.outgoing.push(qos, queued)
+        };
+        let packet_id = match pushed {
             Ok(id) => id,
             // All identifiers are in use: it waits until one is free.
             Err(queued) => return session.queue.push(queued, &mut self.spare_queues),
         };
         session.outgoing_bytes += size;
+        if kept {
+            self.record_sent(step, key, packet_id);
+        }
+        if waits {
+            let session = key;
+            let id = packet_id;
+            self.hold(conn_key, HeldPacket::Publish { session, id });
+            return;
+        }
+        let (Some(session), Some(conn)) =
+            (self.sessions.get_mut(key), self.conns.get_mut(conn_key))
+        else {
+            return;
+        };
         let Some(queued) = session.outgoing.last() else {
             return;
         };
@@ -119,12 +141,100 @@ impl Shard {
             }
         };
         if written == Written::TooLarge {
-            self.abandon(key, packet_id, qos);
+            self.abandon(step, key, packet_id, qos);
         }
     }
 
+    /// Records that the message that went into the window last has this packet identifier.
+    fn record_sent(&mut self, step: &Step<'_>, key: SlabKey, packet_id: NonZeroU16) {
+        let session_ref = self.session_ref(key);
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let Some(queued) = session.outgoing.last() else {
+            return;
+        };
+        let message = queued.message.id();
+        let is_persistent = session.is_persistent;
+        match (queued.group, queued.qos) {
+            (Some((group, _)), QoS::ExactlyOnce) => {
+                // From now on it is this member's alone (`[MQTT5-4.8.2-4]`, `[MQTT5-4.8.2-5]`).
+                let name = step.tables.routing().group(group);
+                let Some(group) = name.map(|group| group.name_hash()) else {
+                    return;
+                };
+                if is_persistent {
+                    let ids = queued.ids.clone();
+                    let retain = queued.retain;
+                    self.journal.step(&persist::records::Step::SentFromGroup {
+                        group,
+                        session: session_ref,
+                        message,
+                        packet_id,
+                        retain,
+                        ids,
+                    });
+                } else {
+                    self.journal
+                        .step(&persist::records::Step::GroupDone { group, message });
+                    self.journal.records.finish(message);
+                }
+            }
+            // Until its acknowledgement it is the group's.
+            (Some(_), _) => {}
+            (None, _) if is_persistent => {
+                let session = session_ref;
+                self.journal.step(&persist::records::Step::Sent {
+                    session,
+                    message,
+                    packet_id,
+                });
+            }
+            (None, QoS::ExactlyOnce) => self.journal.step(&persist::records::Step::Barrier),
+            (None, _) => {}
+        }
+    }
+
+    /// Records that a copy is not wanted any more: `packet_id` if it was sent.
+    pub(crate) fn record_done(
+        &mut self,
+        step: &Step<'_>,
+        key: SlabKey,
+        queued: &Queued,
+        packet_id: Option<NonZeroU16>,
+    ) {
+        let message = queued.message.id();
+        if message == 0 {
+            return;
+        }
+        let session = self.session_ref(key);
+        let is_persistent = self
+            .sessions
+            .get(key)
+            .is_some_and(|session| session.is_persistent);
+        let is_groups = queued.qos < QoS::ExactlyOnce || packet_id.is_none();
+        match (queued.group, packet_id) {
+            (Some((group, _)), _) if is_groups => {
+                if let Some(group) = step.tables.routing().group(group) {
+                    let group = group.name_hash();
+                    self.journal
+                        .step(&persist::records::Step::GroupDone { group, message });
+                }
+            }
+            _ if !is_persistent => return,
+            (_, Some(packet_id)) => {
+                self.journal
+                    .step(&persist::records::Step::Acknowledged { session, packet_id });
+            }
+            (_, None) => self
+                .journal
+                .step(&persist::records::Step::Dropped { session, message }),
+        }
+        self.journal.records.finish(message);
+    }
+
     /// A message that is too large for its client counts as sent and finished `[MQTT5-3.1.2-25]`.
-    fn abandon(&mut self, key: SlabKey, id: NonZeroU16, qos: QoS) {
+    pub(crate) fn abandon(&mut self, step: &Step<'_>, key: SlabKey, id: NonZeroU16, qos: QoS) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -137,6 +247,7 @@ impl Shard {
             let size = queued.message.size();
             session.outgoing_bytes -= size;
             self.uncount(size);
+            self.record_done(step, key, &queued, Some(id));
         }
     }
 
@@ -153,10 +264,16 @@ impl Shard {
             None => session.outgoing.len(),
         };
         let mut overflows = false;
-        loop {
+        let mut newest = Some(queued);
+        while newest.is_some() {
+            let Some(session) = self.sessions.get_mut(key) else {
+                return;
+            };
             let (waiting, bytes) = (session.queue.len() + sent, session.queue.bytes());
             if !limits.are_met(waiting, bytes, size, self.stats.queued_bytes) {
-                session.queue.push(queued, &mut self.spare_queues);
+                if let Some(queued) = newest.take() {
+                    session.queue.push(queued, &mut self.spare_queues);
+                }
                 break;
             }
             overflows = true;
@@ -165,12 +282,10 @@ impl Shard {
                 QueueOverflow::DropNewest => None,
             };
             // The message itself is the oldest when no other is left to be dropped.
-            let dropped = oldest.as_ref().map_or(size, |oldest| oldest.message.size());
-            self.stats.queued_messages -= 1;
-            self.stats.queued_bytes -= dropped as u64;
-            self.stats.publish_dropped += 1;
-            if oldest.is_none() {
-                break;
+            if let Some(dropped) = oldest.or_else(|| newest.take()) {
+                self.uncount(dropped.message.size());
+                self.stats.publish_dropped += 1;
+                self.record_done(step, key, &dropped, None);
             }
         }
         if overflows {
@@ -240,15 +355,23 @@ impl Shard {
         };
         let size = freed.message.size();
         session.outgoing_bytes -= size;
+        let is_persistent = session.is_persistent;
         self.uncount(size);
-        if matches!(acked, Acked::Release(_)) {
-            self.send(
-                step,
-                key,
-                &Packet::Ack(AckKind::PubRel, Ack::new(id, ReasonCode::SUCCESS)),
-            );
-        } else {
-            self.pump(step, session_key);
+        match &acked {
+            Acked::Release(_) => {
+                if is_persistent && freed.message.id() != 0 {
+                    let (message, packet_id) = (freed.message.id(), id);
+                    let session = self.session_ref(session_key);
+                    self.journal
+                        .step(&persist::records::Step::Received { session, packet_id });
+                    self.journal.records.finish(message);
+                }
+                self.send_release(step, key, session_key, id);
+            }
+            _ => {
+                self.record_done(step, session_key, freed, Some(id));
+                self.pump(step, session_key);
+            }
         }
         Ok(())
     }
@@ -264,14 +387,25 @@ impl Shard {
         refused: bool,
         acked: &Acked<Queued>,
     ) -> Result<(), Fault> {
-        let release = |reason| Packet::Ack(AckKind::PubRel, Ack::new(id, reason));
         match (acked, kind) {
-            (Acked::Release(_), _) => {
-                self.send(step, key, &release(ReasonCode::SUCCESS));
+            (Acked::Release(_), _) => self.send_release(step, key, session, id),
+            (Acked::Finished(_), _) => {
+                let session_ref = self.session_ref(session);
+                let is_persistent = self
+                    .sessions
+                    .get(session)
+                    .is_some_and(|session| session.is_persistent);
+                if is_persistent {
+                    self.journal.step(&persist::records::Step::Acknowledged {
+                        session: session_ref,
+                        packet_id: id,
+                    });
+                }
+                self.pump(step, session);
             }
-            (Acked::Finished(_), _) => self.pump(step, session),
             (Acked::Unknown, AckKind::PubRec) if !refused => {
-                self.send(step, key, &release(ReasonCode::PACKET_IDENTIFIER_NOT_FOUND));
+                let release = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+                self.send(step, key, &Packet::Ack(AckKind::PubRel, release));
             }
             (Acked::Unknown, _) => {}
             (Acked::Mismatch, _) => {
@@ -280,6 +414,26 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Sends PUBREL, once it is safe that PUBREC has come: the client forgets the identifier with it.
+    fn send_release(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        session: SlabKey,
+        id: NonZeroU16,
+    ) {
+        let is_persistent = self
+            .sessions
+            .get(session)
+            .is_some_and(|session| session.is_persistent);
+        if is_persistent && !self.journal.is_settled() {
+            self.hold(key, HeldPacket::PubRel { id });
+            return;
+        }
+        let ack = Ack::new(id, ReasonCode::SUCCESS);
+        self.send(step, key, &Packet::Ack(AckKind::PubRel, ack));
     }
 
     /// Moves what waits for a session to its connection, as far as window and outbox have room: first
@@ -320,8 +474,10 @@ impl Shard {
                 // [MQTT5-3.3.2-5]
                 self.uncount(size);
                 self.stats.publish_dropped += 1;
+                self.record_done(step, key, &queued, None);
             } else if queued.qos == QoS::AtMostOnce {
                 self.uncount(size);
+                self.record_done(step, key, &queued, None);
                 let form = Form {
                     retain: queued.retain,
                     ids: queued.ids.as_slice(),
@@ -367,7 +523,7 @@ impl Shard {
                     if self.write_publish(step, conn_key, &message.view(), &form)
                         == Written::TooLarge
                     {
-                        self.abandon(key, id, qos);
+                        self.abandon(step, key, id, qos);
                     }
                 }
             }

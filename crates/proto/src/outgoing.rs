@@ -37,6 +37,8 @@ pub struct Outgoing<M> {
 struct Slot<M> {
     id: NonZeroU16,
     step: Step,
+    /// Waits for [`Outgoing::let_go`] before it is sent at all.
+    held: bool,
     message: Option<M>,
 }
 
@@ -137,12 +139,79 @@ impl<M> Outgoing<M> {
         self.slots.push_back(Slot {
             id,
             step,
+            held: false,
             message: Some(message),
         });
         self.unfinished += 1;
         self.sent = self.slots.len();
         self.sent_unfinished += 1;
         Ok(id)
+    }
+
+    /// Takes a message into the window as [`Self::push`] does, but holds it: the caller sends it when
+    /// [`Self::let_go`] gives it back, e.g. when its packet identifier is on the disk.
+    ///
+    /// # Errors
+    /// The message back, when all 65,535 identifiers are in use.
+    pub fn push_held(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
+        let id = self.push(qos, message)?;
+        if let Some(slot) = self.slots.back_mut() {
+            slot.held = true;
+        }
+        Ok(id)
+    }
+
+    /// Ends the hold of a message, which is then to be sent for the first time. `None`: it is not held
+    /// any more.
+    pub fn let_go(&mut self, id: NonZeroU16) -> Option<&M> {
+        let index = self.position(id)?;
+        let slot = self.slots.get_mut(index).filter(|slot| slot.held)?;
+        slot.held = false;
+        slot.message.as_ref()
+    }
+
+    /// Puts back a delivery that an earlier run of the program had begun, in the order of sending. It is
+    /// due again on the next connection. `released`: PUBREC has come, so PUBREL is what is due.
+    ///
+    /// Only for a window that nothing has been pushed to; an identifier that is there already is
+    /// refused.
+    ///
+    /// # Errors
+    /// The message back.
+    pub fn restore(
+        &mut self,
+        id: NonZeroU16,
+        qos: QoS,
+        released: bool,
+        message: Option<M>,
+    ) -> Result<(), Option<M>> {
+        if self.position(id).is_some() {
+            return Err(message);
+        }
+        let step = match (qos, released) {
+            (_, true) => Step::AwaitsPubComp,
+            (QoS::ExactlyOnce, false) => Step::AwaitsPubRec,
+            (QoS::AtMostOnce | QoS::AtLeastOnce, false) => Step::AwaitsPubAck,
+        };
+        let follows = self
+            .slots
+            .back()
+            .is_none_or(|back| next_id(back.id.get()) == id);
+        if !follows {
+            self.build_index();
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(id, place(self.first_place, self.slots.len()));
+        }
+        self.last_id = id.get();
+        self.slots.push_back(Slot {
+            id,
+            step,
+            held: false,
+            message,
+        });
+        self.unfinished += 1;
+        Ok(())
     }
 
     /// Takes an acknowledgement. `refused`: its reason code is a failure, after which a PUBREC ends
@@ -174,6 +243,7 @@ impl<M> Outgoing<M> {
             return Acked::Unknown;
         };
         slot.step = Step::Finished;
+        slot.held = false;
         let message = slot.message.take();
         let id = slot.id;
         self.unfinished -= 1;
@@ -202,13 +272,12 @@ impl<M> Outgoing<M> {
         Acked::Finished(message)
     }
 
-    /// Finished deliveries are not due again.
+    /// Finished deliveries are not due again, and held ones not yet.
     fn pass_gaps(&mut self) {
-        while self
-            .slots
-            .get(self.sent)
-            .is_some_and(|slot| slot.step == Step::Finished)
+        while let Some(slot) = self.slots.get(self.sent)
+            && (slot.step == Step::Finished || slot.held)
         {
+            self.sent_unfinished += usize::from(slot.held);
             self.sent += 1;
         }
     }
@@ -268,9 +337,10 @@ impl<M> Outgoing<M> {
     }
 
     /// The connection is gone: everything unfinished is due again on the next one.
-    pub const fn disconnected(&mut self) {
+    pub fn disconnected(&mut self) {
         self.sent = 0;
         self.sent_unfinished = 0;
+        self.pass_gaps();
     }
 
     /// What is to be sent again next on a new connection, in the original order
@@ -322,6 +392,7 @@ impl<M> Outgoing<M> {
                 && let Some(message) = slot.message.take()
             {
                 slot.step = Step::Finished;
+                slot.held = false;
                 self.unfinished -= 1;
                 if index < self.sent {
                     self.sent_unfinished -= 1;

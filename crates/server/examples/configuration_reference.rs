@@ -11,13 +11,18 @@ use midge_server::config::options::{
 const HEAD: &str = "# Configuration
 
 Midge reads `mosquitto.conf`: one option a line, its name and its value, `#` at the start of a line for \
-comments. `midge -c FILE` uses a file; without one the broker listens on localhost:1883 and lets everybody \
-on this machine in. `midge --test-config -c FILE` checks a file, and SIGHUP makes a running broker read it \
+comments. `midge -c FILE` uses a file; without one the broker listens on localhost:1883, lets everybody on \
+this machine in, and keeps its state on disk. `midge --test-config -c FILE` checks a file, and SIGHUP makes a running broker read it \
 again: what a reload can change changes without disconnecting anyone, and a faulty file changes nothing.
 
 Options before the first `listener` hold for the whole broker, those after it for that listener. Options \
 that this version does not support yet are refused with file and line, so that nobody relies on a setting \
 that does nothing.
+
+Without a file, the state is in `$STATE_DIRECTORY/midge` when systemd gives that directory, else in \
+`/var/lib/midge/midge` for root and in `$XDG_STATE_HOME/midge/midge` or `$HOME/.local/state/midge/midge` for \
+others; the log says where. `$MOSQUITTO_PERSISTENCE_LOCATION` comes before all of these. With a file, nothing \
+is kept unless it says `persistence true`, as in Mosquitto.
 
 This page is made from the option table (`cargo run -p midge-server --example configuration_reference`).
 ";

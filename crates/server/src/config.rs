@@ -12,6 +12,7 @@ mod forms;
 mod include;
 mod lines;
 pub mod options;
+mod persistence;
 mod settings;
 mod suggest;
 mod value;
@@ -22,10 +23,13 @@ use std::path::{Path, PathBuf};
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
 pub use options::reference;
-pub use settings::{General, ListenerSettings, ProtocolVersions, QueueOverflow};
+pub use settings::{
+    General, ListenerSettings, Persistence, PersistenceSync, ProtocolVersions, QueueOverflow,
+};
 
 use draft::Draft;
-use include::{Disk, Files, NoFiles};
+use include::{Disk, NoFiles};
+use persistence::Environment;
 
 /// The port that MQTT has without TLS.
 pub const DEFAULT_PORT: u16 = 1883;
@@ -119,27 +123,36 @@ pub struct CommandLine {
 }
 
 impl Config {
-    /// What runs without a file: port 1883 on 127.0.0.1 and ::1, for anonymous clients.
+    /// Port 1883 on 127.0.0.1 and ::1, for anonymous clients, and nothing on disk: what a broker
+    /// within another program starts from.
     #[must_use]
     pub fn default_local() -> Self {
-        Self::without_file(&CommandLine::default())
+        Draft::default().finish(&CommandLine::default(), &Environment::empty())
     }
 
-    /// What runs with a command line alone.
+    /// What runs with a command line alone: as [`Config::default_local`], and the state is kept in
+    /// the directory for state of the user who runs it.
+    ///
+    /// That is the first that there is of `$MOSQUITTO_PERSISTENCE_LOCATION`, the first directory in
+    /// `$STATE_DIRECTORY`, `/var/lib/midge` for root, `$XDG_STATE_HOME/midge` and
+    /// `$HOME/.local/state/midge`. Without any of them persistence is off, and a note says so.
     #[must_use]
     pub fn without_file(command_line: &CommandLine) -> Self {
-        Draft::default().finish(command_line)
+        Self::without_file_in(&Environment::of_process(), command_line)
     }
 
     /// Reads `path` and what it includes.
     ///
+    /// `$MOSQUITTO_PERSISTENCE_LOCATION` stands in for `persistence_location`.
+    ///
     /// # Errors
     /// Every fault that was found, in the order of the file.
     pub fn load(path: &Path, command_line: &CommandLine) -> Result<Self, ConfigErrors> {
-        Self::read(path, command_line, &Disk)
+        Self::load_in(&Environment::of_process(), path, command_line)
     }
 
-    /// Reads a text as if it stood in a file named `file`; `include_dir` is refused.
+    /// Reads a text as if it stood in a file named `file`; `include_dir` is refused, and the
+    /// environment does not count.
     ///
     /// # Errors
     /// Every fault that was found, in the order of the text.
@@ -154,17 +167,23 @@ impl Config {
     pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Self, ConfigErrors> {
         let mut draft = Draft::default();
         draft.read_bytes(bytes, file, include::Level::Top, &NoFiles);
-        draft.into_config(&CommandLine::default())
+        draft.into_config(&CommandLine::default(), &Environment::empty())
     }
 
-    fn read(
+    fn without_file_in(environment: &Environment<'_>, command_line: &CommandLine) -> Self {
+        let mut draft = Draft::default();
+        draft.persist_without_file(environment);
+        draft.finish(command_line, environment)
+    }
+
+    fn load_in(
+        environment: &Environment<'_>,
         path: &Path,
         command_line: &CommandLine,
-        files: &dyn Files,
     ) -> Result<Self, ConfigErrors> {
         let mut draft = Draft::default();
-        draft.read_file(path, include::Level::Top, files);
-        draft.into_config(command_line)
+        draft.read_file(path, include::Level::Top, &Disk);
+        draft.into_config(command_line, environment)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use midge_broker::route::RoutingTable;
 use midge_broker::{
-    Change, RetainedChanges, RetainedMessages, SharedTables, Tables, apply_changes, apply_retained,
+    Change, RetainedApplied, RetainedChanges, RetainedMessages, SharedTables, Tables, apply_changes, apply_retained,
 };
 
 /// The routing table and the retained messages, each behind its lock.
@@ -95,10 +95,14 @@ impl Tables for TurnTables<'_> {
         read(&self.locks.read_retained());
     }
 
-    fn retain(&self, changes: &mut RetainedChanges) {
+    fn retain(
+        &self,
+        changes: &mut RetainedChanges,
+        applied: &mut dyn FnMut(RetainedApplied<'_>),
+    ) {
         let retained = &self.locks.retained;
         let mut guard = retained.write().unwrap_or_else(PoisonError::into_inner);
-        apply_retained(&mut guard, changes);
+        apply_retained(&mut guard, changes, applied);
     }
 }
 

@@ -186,6 +186,7 @@ impl Worker {
             retain: false,
             expires: None,
             publisher: None,
+            id: 0,
         };
         shard.publish(&mut step, &message);
     }

@@ -29,6 +29,7 @@ fn main() {
         || tempfile::tempdir().unwrap().keep(),
         std::path::PathBuf::from,
     );
+    std::fs::create_dir_all(&directory).unwrap();
     let each = messages / producers;
     println!("{producers} producers, {each} records of {bytes} bytes each");
     let mut ratios = Vec::new();

@@ -55,6 +55,7 @@ mod pool;
 mod quarantine;
 mod reader;
 mod recovery;
+mod replay;
 mod scan;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -68,6 +69,7 @@ pub use format::{Position, RECORD_MAX};
 pub use log::{CheckpointId, Committed, Figures, Log, Settled, Submission, Tag, Work};
 pub use options::{Options, SyncPolicy};
 pub use reader::{Reader, Record};
-pub use recovery::{Entry, Recovery, Replayed};
+pub use recovery::Recovery;
+pub use replay::{Entry, Replayed};
 pub use store::{Busy, Status, Store, Submitted, Writer};
 pub use table::{Sparse, Usage};

@@ -13,6 +13,7 @@ use crate::options::{Options, SyncPolicy};
 use crate::pool::{Pool, Spare};
 use crate::reader::Reader;
 use crate::recovery::Recovery;
+use crate::replay::Start;
 use crate::table::Table;
 
 use segments::Active;
@@ -34,6 +35,16 @@ pub struct Tag {
 /// A checkpoint that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CheckpointId(u64);
+
+impl CheckpointId {
+    /// The sequence at which it begins. An owner puts it into the records of the snapshot, so that a
+    /// replay can tell them from those of a checkpoint that was never finished
+    /// ([`Recovery::checkpoint_begin`]).
+    #[must_use]
+    pub const fn sequence(self) -> u64 {
+        self.0
+    }
+}
 
 /// What can be asked of the log.
 #[derive(Debug)]
@@ -96,6 +107,11 @@ pub struct Log<D: Disk> {
     synced: u64,
     checkpoint: Option<Checkpoint>,
     begun: Option<Begun>,
+    /// Bytes of ordinary work since the beginning of the last complete checkpoint: by so much, the
+    /// next one may be larger.
+    grown: u64,
+    /// On a full disk, bytes of log before which a checkpoint that was refused is not tried again.
+    not_before: u64,
     /// Placed and not settled.
     pending: Vec<Pending>,
     buffer: Vec<u8>,
@@ -128,6 +144,8 @@ struct Begun {
     log_bytes: u64,
     /// Bytes of the snapshot so far.
     own_bytes: u64,
+    /// `Log::grown` at the beginning.
+    grown: u64,
 }
 
 #[derive(Debug)]
@@ -162,6 +180,8 @@ impl<D: Disk> Log<D> {
             synced: recovery.end,
             checkpoint: recovery.checkpoint,
             begun: None,
+            grown: 0,
+            not_before: 0,
             pending: Vec::new(),
             buffer: Vec::new(),
             sync_due: None,
@@ -171,7 +191,9 @@ impl<D: Disk> Log<D> {
         };
         log.sync_recovered();
         // Not exact, and enough to know that a checkpoint is due after many restarts.
-        log.figures.since_checkpoint = log.table.usage().bytes;
+        log.figures.since_checkpoint = log.table.bytes_since_start();
+        log.grown = log.figures.since_checkpoint;
+        log.expect();
         log
     }
 
@@ -181,7 +203,11 @@ impl<D: Disk> Log<D> {
         let Some(newest) = self.table.newest() else {
             return;
         };
-        let synced = self.table.file(&newest).and_then(|file| file.sync());
+        let synced = self
+            .table
+            .file(&newest)
+            .and_then(|file| file.sync())
+            .and_then(|()| self.disk.sync_directory());
         if let Err(error) = synced {
             self.events.push(Event::DiskFailed {
                 segment: newest.generation,
@@ -219,6 +245,7 @@ impl<D: Disk> Log<D> {
         if self.sync_due.is_some_and(|due| due <= now) {
             self.sync_late(now);
         }
+        self.expect();
         if self.active.is_none() {
             if self.pool.waits(now) || self.reopen(now).is_err() {
                 return false;
@@ -295,12 +322,38 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn checkpoint_due(&self) -> bool {
         let figures = self.figures;
-        self.begun.is_none()
-            && figures.since_checkpoint
-                > self
-                    .options
-                    .checkpoint_bytes
-                    .max(figures.checkpoint.saturating_mul(4))
+        if self.begun.is_some() {
+            return false;
+        }
+        let own = self.pool.file_bytes(figures.checkpoint);
+        let beyond = figures.since_checkpoint.saturating_sub(
+            // What a checkpoint took counts as log as well, with the beginnings of its segments.
+            own.saturating_sub(2 * self.options.segment_size())
+                .max(figures.checkpoint),
+        );
+        let worthwhile = own + self.options.segment_size() / 4;
+        if self.pool.is_full() {
+            // Removals may take half of the room that the next checkpoint leaves.
+            let half = self.pool.room().saturating_sub(own) / 2;
+            return figures.since_checkpoint >= self.not_before
+                && beyond >= half.clamp(worthwhile - own, worthwhile);
+        }
+        if self.pool.is_short() && beyond >= worthwhile {
+            return true;
+        }
+        figures.since_checkpoint > self.cycle_bytes()
+    }
+
+    /// Bytes of log from one checkpoint to the next.
+    fn cycle_bytes(&self) -> u64 {
+        let checkpoint = self.figures.checkpoint.saturating_mul(4);
+        self.options.checkpoint_bytes.max(checkpoint)
+    }
+
+    fn expect(&mut self) {
+        let snapshot = self.figures.checkpoint.saturating_add(self.grown);
+        let log = self.cycle_bytes().saturating_add(self.figures.checkpoint);
+        self.pool.expect(snapshot, log);
     }
 
     fn place(&mut self, now: Duration, submission: Submission, settled: &mut Vec<Settled>) {
@@ -553,10 +606,10 @@ impl<D: Disk> Log<D> {
         for slot in batch.slots().iter().filter(|slot| slot.pinned) {
             self.table.pin(slot.position);
         }
-        if batch.purpose() == Purpose::Checkpoint
-            && let Some(begun) = &mut self.begun
-        {
-            begun.own_bytes += batch.bytes() as u64;
+        match (batch.purpose(), &mut self.begun) {
+            (Purpose::Ordinary, _) => self.grown += batch.bytes() as u64,
+            (Purpose::Checkpoint, Some(begun)) => begun.own_bytes += batch.bytes() as u64,
+            (Purpose::Checkpoint, None) | (Purpose::Removal, _) => {}
         }
         let only = batch.slots().first();
         match (class, only, self.begun) {
@@ -567,21 +620,26 @@ impl<D: Disk> Log<D> {
                     sequence,
                     log_bytes: self.figures.since_checkpoint,
                     own_bytes: 0,
+                    grown: self.grown,
                 });
                 Committed::Begun(CheckpointId(sequence))
             }
             (Class::CheckpointEnd, Some(slot), Some(begun)) => {
-                self.checkpoint = Some(Checkpoint {
+                let complete = Checkpoint {
                     generation: begun.position.segment,
                     offset: u64::from(begun.position.offset),
                     begin: begun.sequence,
                     end: slot.header.sequence,
-                });
+                };
+                self.checkpoint = Some(complete);
+                self.table.set_start(Start::at(&complete));
                 self.figures.checkpoint = begun.own_bytes;
                 self.figures.since_checkpoint = self
                     .figures
                     .since_checkpoint
                     .saturating_sub(begun.log_bytes);
+                self.grown = self.grown.saturating_sub(begun.grown);
+                self.not_before = 0;
                 self.begun = None;
                 Committed::Finished
             }
@@ -592,6 +650,8 @@ impl<D: Disk> Log<D> {
     fn void_checkpoint(&mut self, refused: &Batch) {
         if refused.purpose() == Purpose::Checkpoint {
             self.begun = None;
+            let pause = self.options.segment_size();
+            self.not_before = self.figures.since_checkpoint.saturating_add(pause);
         }
     }
 

@@ -1,19 +1,24 @@
 //! Reading records back, and saying which must stay.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crc32c::crc32c;
 
 use crate::batch::Batch;
 use crate::disk::{Disk, FileDisk, read_full};
-use crate::event::ReadError;
+use crate::event::{Event, OpenError, ReadError};
 use crate::format::{Class, Position, RECORD_HEADER, RECORD_MAX, RecordHeader};
+use crate::log::CheckpointId;
+use crate::replay::{Replayed, Stretch};
 use crate::table::{Segment, Sparse, Table, Usage};
 
 /// One read covers neighbouring records up to this many bytes.
 const RUN_BYTES: u64 = 1024 * 1024;
 /// Bytes between two records that are cheaper to read than to skip.
 const GAP_BYTES: u64 = 32 * 1024;
+/// What an operator is told of one replay's damage.
+const EVENTS_MAX: usize = 64;
 
 /// Reads records by their position and keeps the ones that are needed.
 ///
@@ -113,6 +118,60 @@ impl<D: Disk> Reader<D> {
                 index += 1;
             }
         }
+    }
+
+    /// Gives `sink` the last complete checkpoint and everything that was committed after its
+    /// beginning and before the beginning of `until`, from the files of the running store: what
+    /// [`crate::Recovery::replay`] would give if the log ended there. For making the checkpoint
+    /// `until` from the log instead of from the live state.
+    ///
+    /// The commit thread may go on meanwhile, and nothing on the disk is changed by this. Memory is
+    /// bounded by the longest record. Damage is told as [`Replayed::Hole`], and by the events that
+    /// are given back for the operator, 64 of them at most; a recovery sets the bytes aside, this
+    /// does not. Ends early when `sink` breaks off.
+    ///
+    /// # Errors
+    /// [`ReadError::Gone`] when `until`, or a checkpoint that began after it, is complete by now:
+    /// what was given to `sink` may lack records then. [`ReadError::Io`] when a file cannot be
+    /// opened.
+    pub fn replay(
+        &self,
+        until: CheckpointId,
+        sink: impl FnMut(Replayed<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Event>, ReadError> {
+        let stretch = Stretch::up_to(until.sequence(), &self.table);
+        let start = stretch.start();
+        if start.sequence > until.sequence() || start.checkpoint() == Some(until.sequence()) {
+            return Err(ReadError::Gone);
+        }
+        let mut events = Vec::new();
+        let walked = stretch.walk(&*self.table.disk, sink, |_, segment, range| {
+            if events.len() < EVENTS_MAX {
+                events.push(Event::Quarantined {
+                    segment: segment.generation,
+                    offset: range.start,
+                    bytes: range.end.saturating_sub(range.start),
+                    kept_in: None,
+                });
+            }
+            Ok(())
+        });
+        // Segments are used again once another checkpoint is complete.
+        if self.table.start() != start {
+            return Err(ReadError::Gone);
+        }
+        match walked {
+            Ok(()) => Ok(events),
+            Err(OpenError::Io { error, .. }) => Err(ReadError::Io(error)),
+            Err(OpenError::NewerFormat { .. }) => Err(ReadError::Gone),
+        }
+    }
+
+    /// The sequence at which the last complete checkpoint begins, where [`Self::replay`] starts;
+    /// none before the first one.
+    #[must_use]
+    pub fn checkpoint_begin(&self) -> Option<u64> {
+        self.table.start().checkpoint()
     }
 
     /// Appends a pinned copy of a record to `batch`, marked as moved.

@@ -15,19 +15,20 @@
 //!    quarantine file, and the sequences that are missing are told as a hole.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, read_what_can_be};
 use crate::event::{Event, OpenError};
 use crate::format::{
-    Checkpoint, Class, DATA_START, HeaderCopy, Position, SECOND_COPY, SEGMENT_HEADER,
-    SegmentHeader, decode_begin,
+    Checkpoint, Class, DATA_START, HeaderCopy, SECOND_COPY, SEGMENT_HEADER, SegmentHeader,
+    decode_begin,
 };
 use crate::options::Options;
 use crate::pool::Spare;
 use crate::quarantine::Quarantine;
 use crate::reader::Reader;
+use crate::replay::{Replayed, Start, Stretch};
 use crate::scan::{Found, Scanner};
 use crate::table::{Segment, Table, file_name, slot_of};
 
@@ -45,9 +46,7 @@ pub struct Recovery<D: Disk> {
     pub(crate) end: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) events: Vec<Event>,
-    /// By generation.
-    segments: Vec<Kept>,
-    start: Start,
+    replayed: bool,
 }
 
 /// A segment with a readable header.
@@ -56,39 +55,6 @@ struct Kept {
     header: SegmentHeader,
     slot: u32,
     length: u64,
-}
-
-/// Where replay begins.
-#[derive(Clone, Copy, Debug)]
-struct Start {
-    index: usize,
-    offset: u64,
-    sequence: u64,
-}
-
-/// One step of a replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replayed<'a> {
-    /// A record, intact.
-    Entry(Entry<'a>),
-    /// Records with these sequences had been durable and are lost. What follows is intact and in
-    /// order, but may refer to what was lost.
-    Hole(Range<u64>),
-}
-
-/// A record as it was appended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// Where it lies.
-    pub position: Position,
-    /// Its place in the order of all records; gaps are none of the owner's.
-    pub sequence: u64,
-    /// What the owner called it.
-    pub kind: u8,
-    /// What the owner put in.
-    pub payload: &'a [u8],
-    /// Whether it is a copy of an older record that was moved forward.
-    pub moved: bool,
 }
 
 impl<D: Disk> Recovery<D> {
@@ -118,12 +84,11 @@ impl<D: Disk> Recovery<D> {
             .filter_map(|kept| kept.header.checkpoint)
             .chain(tail.checkpoint)
             .max_by_key(|checkpoint| checkpoint.end);
-        // What was begun and never came to hold a record is free.
+        // What was begun and never came to hold a record goes, and is not used again: were its header
+        // half overwritten, the next start would give its generation a second time, and a power cut
+        // after that could bring it back as a twin.
         while let Some(empty) = found.segments.pop_if(|kept| kept.header.first > tail.end) {
-            found.spares.push(Spare {
-                slot: empty.slot,
-                length: empty.length,
-            });
+            let _ = disk.remove(&file_name(empty.slot));
         }
         let start = found.start(checkpoint);
         let table = Arc::new(Table::new(Arc::clone(&disk)));
@@ -136,9 +101,8 @@ impl<D: Disk> Recovery<D> {
                 kept.length,
             )));
         }
-        if let Some(first) = found.segments.get(start.index) {
-            table.set_floor(first.header.generation);
-        }
+        table.set_start(start);
+        table.set_floor(start.generation);
         Ok(Self {
             disk,
             options,
@@ -149,89 +113,51 @@ impl<D: Disk> Recovery<D> {
             end: tail.end,
             checkpoint,
             events: found.events,
-            segments: found.segments,
-            start,
+            replayed: false,
         })
     }
 
     /// Gives the last complete checkpoint and everything after its beginning to `sink`, in order.
     ///
     /// Damage is set aside and becomes an [`Event`] and a [`Replayed::Hole`]. Memory is bounded by
-    /// the longest record.
+    /// the longest record. A second call gives the same again, without the events.
     ///
     /// # Errors
     /// [`OpenError::Io`] when a file cannot be opened.
     pub fn replay(&mut self, mut sink: impl FnMut(Replayed<'_>)) -> Result<(), OpenError> {
         let mut quarantine = Quarantine::default();
-        let mut holes = Vec::new();
-        let mut expected = self.start.sequence;
-        for (index, kept) in self.segments.iter().enumerate().skip(self.start.index) {
-            let limit = self
-                .segments
-                .iter()
-                .skip(index + 1)
-                .map(|later| later.header.first)
-                .fold(self.end + 1, u64::min);
-            let (offset, first) = if index == self.start.index {
-                (self.start.offset, self.start.sequence)
-            } else {
-                (DATA_START, kept.header.first)
-            };
-            let file = kept.open(&*self.disk)?;
-            let mut scanner = Scanner::new(&file, kept.length, kept.header.seed(), offset, first);
-            while scanner.expected() < limit {
-                match scanner.next() {
-                    Found::Record { header, .. } if header.sequence >= limit => break,
-                    Found::Record {
-                        offset,
-                        header,
-                        payload,
-                    } => {
-                        if header.sequence > expected {
-                            holes.push(expected..header.sequence);
-                            sink(Replayed::Hole(expected..header.sequence));
-                        }
-                        expected = header.sequence + 1;
-                        if header.class == Class::Owner {
-                            sink(Replayed::Entry(Entry {
-                                position: Position {
-                                    segment: kept.header.generation,
-                                    offset: u32::try_from(offset).unwrap_or(u32::MAX),
-                                    length: header.length,
-                                },
-                                sequence: header.sequence,
-                                kind: header.kind,
-                                payload,
-                                moved: header.moved,
-                            }));
-                        }
-                    }
-                    Found::Damage { offset, end } => {
-                        let event = quarantine.keep(
-                            &*self.disk,
-                            &file,
-                            kept.header.generation,
-                            offset..end,
-                        );
-                        self.events.push(event);
-                    }
-                    Found::End { offset } => {
-                        let rest = offset..kept.length;
-                        let event =
-                            quarantine.keep(&*self.disk, &file, kept.header.generation, rest);
-                        self.events.push(event);
-                        break;
-                    }
+        let (mut damage, mut holes) = (Vec::new(), Vec::new());
+        Stretch::up_to(self.end + 1, &self.table).walk(
+            &*self.disk,
+            |step| {
+                if let Replayed::Hole(sequences) = &step {
+                    holes.push(Event::Hole {
+                        sequences: sequences.clone(),
+                    });
                 }
-            }
+                sink(step);
+                ControlFlow::Continue(())
+            },
+            |file, segment, range| {
+                damage.push(quarantine.keep(&*self.disk, file, segment.generation, range));
+                Ok(())
+            },
+        )?;
+        // An owner may need to go through the log twice.
+        if !self.replayed {
+            self.events.append(&mut damage);
+            self.events.append(&mut holes);
         }
-        if expected <= self.end {
-            holes.push(expected..self.end + 1);
-            sink(Replayed::Hole(expected..self.end + 1));
-        }
-        let told = holes.into_iter().map(|sequences| Event::Hole { sequences });
-        self.events.extend(told);
+        self.replayed = true;
         Ok(())
+    }
+
+    /// The sequence at which the checkpoint begins that the replay starts from: the
+    /// [`crate::CheckpointId::sequence`] that its maker was told. None without a complete checkpoint, also
+    /// when the last one is damaged.
+    #[must_use]
+    pub fn checkpoint_begin(&self) -> Option<u64> {
+        self.table.start().checkpoint()
     }
 
     /// What an operator should know, since the last time this was asked.
@@ -332,17 +258,13 @@ impl Findings {
     }
 
     fn start(&mut self, checkpoint: Option<Checkpoint>) -> Start {
-        if let Some(checkpoint) = checkpoint
-            && let Some(index) = self
-                .segments
+        let known = checkpoint.filter(|checkpoint| {
+            self.segments
                 .iter()
-                .position(|kept| kept.header.generation == checkpoint.generation)
-        {
-            return Start {
-                index,
-                offset: checkpoint.offset,
-                sequence: checkpoint.begin,
-            };
+                .any(|kept| kept.header.generation == checkpoint.generation)
+        });
+        if let Some(checkpoint) = known {
+            return Start::at(&checkpoint);
         }
         let oldest = self.segments.first().map_or(1, |kept| kept.header.first);
         let index = if checkpoint.is_none() && oldest <= 1 {
@@ -351,10 +273,13 @@ impl Findings {
             self.events.push(Event::CheckpointLost);
             self.after_last_gap()
         };
+        let Some(kept) = self.segments.get(index) else {
+            return Start::default();
+        };
         Start {
-            index,
-            offset: DATA_START,
-            sequence: self.segments.get(index).map_or(1, |kept| kept.header.first),
+            generation: kept.header.generation,
+            sequence: kept.header.first,
+            ..Start::default()
         }
     }
 
@@ -366,14 +291,6 @@ impl Findings {
                 _ => false,
             })
             .map_or(0, |index| index + 1)
-    }
-}
-
-impl Kept {
-    fn open<D: Disk>(&self, disk: &D) -> Result<D::File, OpenError> {
-        let name = file_name(self.slot);
-        disk.open(&name)
-            .map_err(|error| OpenError::Io { name, error })
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use crate::disk::Disk;
 use crate::format::Position;
+use crate::replay::Start;
 
 /// Files that readers keep open; a long queue may lie in more segments than a process may open.
 const OPEN_FILES: usize = 32;
@@ -72,6 +73,8 @@ pub(crate) struct Table<D: Disk> {
     pub(crate) disk: Arc<D>,
     segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     open: Mutex<OpenFiles<D::File>>,
+    /// Where a replay would begin.
+    start: Mutex<Start>,
     /// Segments below this generation are needed for pinned records only.
     floor: AtomicU64,
     /// A segment below the floor may have become free.
@@ -95,6 +98,7 @@ impl<D: Disk> Table<D> {
             disk,
             segments: RwLock::default(),
             open: Mutex::default(),
+            start: Mutex::default(),
             floor: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
         }
@@ -115,6 +119,14 @@ impl<D: Disk> Table<D> {
 
     pub(crate) fn newest(&self) -> Option<Arc<Segment>> {
         self.read().values().next_back().cloned()
+    }
+
+    /// The segments from this generation on, the oldest first.
+    pub(crate) fn segments_from(&self, generation: u64) -> Vec<Arc<Segment>> {
+        self.read()
+            .range(generation..)
+            .map(|(_, s)| Arc::clone(s))
+            .collect()
     }
 
     /// The file of a segment; none when the segment is gone.
@@ -167,6 +179,15 @@ impl<D: Disk> Table<D> {
         if before == Ok(1) && segment.generation < self.floor.load(SeqCst) {
             self.dirty.store(true, SeqCst);
         }
+    }
+
+    /// Where a replay would begin now.
+    pub(crate) fn start(&self) -> Start {
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_start(&self, start: Start) {
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
     }
 
     /// Says below which generation only pinned records matter.
@@ -225,6 +246,14 @@ impl<D: Disk> Table<D> {
                 bytes: sum.bytes + segment.length.load(Relaxed),
                 pinned_bytes: sum.pinned_bytes + segment.pinned_bytes.load(Relaxed),
             })
+    }
+
+    /// Bytes of the segments that a replay goes through.
+    pub(crate) fn bytes_since_start(&self) -> u64 {
+        self.segments_from(self.start().generation)
+            .iter()
+            .map(|segment| segment.length.load(Relaxed))
+            .sum()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Arc<Segment>>> {

@@ -95,6 +95,9 @@ pub struct Group {
     /// Where this group stands among those of its filter.
     place: u32,
     home: u16,
+    /// It has had a member whose session outlives its connections, so what it holds is kept.
+    is_persistent: bool,
+    name_hash: u64,
 }
 
 impl Group {
@@ -114,6 +117,19 @@ impl Group {
     #[must_use]
     pub fn home(&self) -> u16 {
         self.home
+    }
+
+    /// Whether what the group holds is kept across the broker's end: it has had a member whose session
+    /// outlives its connections.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.is_persistent
+    }
+
+    /// The group's name in records: see [`crate::persist::group_name_hash`].
+    #[must_use]
+    pub fn name_hash(&self) -> u64 {
+        self.name_hash
     }
 
     /// The members, in no particular order.
@@ -186,6 +202,7 @@ impl Group {
 
     /// Adds a member or replaces its target, and tells whether it is new.
     fn put(&mut self, target: Target, presence: Arc<Presence>, hashing: &Hashing) -> bool {
+        self.is_persistent |= target.options.is_persistent();
         match self.members.put(target, hashing) {
             Put::Added => {
                 self.presences.push(presence);
@@ -345,6 +362,8 @@ impl Groups {
             generation: self.next_generation,
             place: 0,
             home,
+            is_persistent: false,
+            name_hash: crate::persist::group_name_hash(name, filter),
         });
         let place = self.by_filter.add(filter, hashing, |slots| {
             slots.0.push(slot);

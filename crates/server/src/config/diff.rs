@@ -86,22 +86,21 @@ impl Config {
         let General {
             user,
             pid_file,
+            persistence,
             worker_threads,
             listen_backlog,
             ..
         } = &running.general;
         self.general.user.clone_from(user);
         self.general.pid_file.clone_from(pid_file);
+        self.general.persistence.clone_from(persistence);
         self.general.worker_threads = *worker_threads;
         self.general.listen_backlog = *listen_backlog;
     }
 
     fn diff_general(&self, new: &Self, changes: &mut Changes) {
-        for option in self.general.changed_options(&new.general) {
-            if option == "log" {
-                let log = self.general.log.changed_options(&new.general.log);
-                changes.general.extend(log);
-            } else if find(option).is_some_and(|option| option.reload == Reload::Restart) {
+        for option in self.general.changed_general(&new.general) {
+            if find(option).is_some_and(|option| option.reload == Reload::Restart) {
                 changes.notes.push(Note {
                     place: None,
                     level: NoteLevel::Warning,
@@ -117,6 +116,21 @@ impl Config {
         self.listeners
             .iter()
             .find(|listener| listener.endpoint == *endpoint)
+    }
+}
+
+impl General {
+    /// Names the options that differ, also those within a group.
+    fn changed_general(&self, new: &Self) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        for option in self.changed_options(new) {
+            match (option, &self.persistence, &new.persistence) {
+                ("log", _, _) => changed.extend(self.log.changed_options(&new.log)),
+                ("persistence", Some(old), Some(new)) => changed.extend(old.changed_options(new)),
+                _ => changed.push(option),
+            }
+        }
+        changed
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::{ConfigError, EXIT_CONFIG};
 use super::include::{Files, Level, Unreadable};
 use super::lines::{Line, NotText, TextFault, lines};
 use super::options::{OptionDef, Scope, Status, ValueType, find};
+use super::persistence::{PersistenceDraft, Placed};
 use super::settings::{General, ListenerSettings};
 use super::suggest::closest;
 use super::value::{Args, Fault, malformed_utf8, shown};
@@ -36,6 +37,7 @@ pub(super) struct Draft {
     pub(super) per_listener_settings: bool,
     /// Whether an option came that `per_listener_settings` would have given another meaning.
     pub(super) security_seen: bool,
+    pub(super) persistence: PersistenceDraft,
     pub(super) log_timestamp: bool,
     pub(super) log_timestamp_format: Option<String>,
     pub(super) log_destinations: Option<Destinations>,
@@ -91,6 +93,7 @@ impl Default for Draft {
             local_only: true,
             per_listener_settings: false,
             security_seen: false,
+            persistence: PersistenceDraft::default(),
             log_timestamp: true,
             log_timestamp_format: None,
             log_destinations: None,
@@ -376,14 +379,28 @@ impl Draft {
         self.note(NoteLevel::Warning, text.to_owned());
     }
 
+    /// Binds a value to the line that is being read.
+    pub(super) fn placed<T>(&self, value: T) -> Placed<T> {
+        Placed {
+            value,
+            place: (self.place.file.clone(), self.place.line),
+        }
+    }
+
     fn note(&mut self, level: NoteLevel, text: String) {
+        let place = (self.place.file.clone(), self.place.line);
+        self.note_at(place, level, text);
+    }
+
+    /// Notes something about a line that was read before.
+    pub(super) fn note_at(&mut self, place: (String, u32), level: NoteLevel, text: String) {
         if self.notes.len() >= NOTES_MAX {
             return;
         }
-        let Place { file, line, .. } = &self.place;
+        let (file, line) = &place;
         self.notes.push(Note {
             text: format!("{text} ({file}:{line})"),
-            place: Some((file.clone(), *line)),
+            place: Some(place),
             level,
         });
     }

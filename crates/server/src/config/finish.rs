@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::draft::{Draft, ListenerDraft, Security};
 use super::error::{ConfigError, ConfigErrors, EXIT_CONFIG};
+use super::persistence::Environment;
 use super::settings::ListenerSettings;
 use super::{
     CommandLine, Config, DEFAULT_PORT, Endpoint, ListenerConfig, Note, NoteLevel, SocketDomain,
@@ -15,20 +16,27 @@ impl Draft {
     pub(super) fn into_config(
         mut self,
         command_line: &CommandLine,
+        environment: &Environment<'_>,
     ) -> Result<Config, ConfigErrors> {
         self.check_duplicate_listeners();
+        self.check_persistence();
         match ConfigErrors::gather(std::mem::take(&mut self.errors)) {
             Some(errors) => Err(errors),
-            None => Ok(self.finish(command_line)),
+            None => Ok(self.finish(command_line, environment)),
         }
     }
 
     /// The configuration, whatever was wrong with it.
-    pub(super) fn finish(mut self, command_line: &CommandLine) -> Config {
+    pub(super) fn finish(
+        mut self,
+        command_line: &CommandLine,
+        environment: &Environment<'_>,
+    ) -> Config {
         if self.local_only {
             self.listen_locally(&command_line.ports);
         }
         self.finish_log(command_line);
+        self.finish_persistence(environment);
         let listeners = self
             .listeners
             .iter()

@@ -1,16 +1,20 @@
 //! Options whose value has a form of its own, or that change the place in the file.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use chrono::format::{Item, StrftimeItems};
 
 use super::draft::{Draft, not_yet};
-use super::value::{Args, Fault, shown};
-use super::{Endpoint, ProtocolVersions, SocketDomain};
+use super::value::{Args, Fault, parse_number, shown};
+use super::{Endpoint, PersistenceSync, ProtocolVersions, SocketDomain};
 use crate::log::{Destinations, Facility, Kind, Kinds};
 
 /// The longest prefix in bytes of a client identifier that the broker chooses.
 pub(super) const AUTO_ID_PREFIX_MAX: usize = 50;
+
+/// The longest time in milliseconds between a change and its being on disk.
+const SYNC_INTERVAL_MS_MAX: u32 = 60_000;
 
 /// `listener <port> [<host>]` or `listener 0 <path>`.
 pub(super) fn listener(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
@@ -231,6 +235,42 @@ fn duration_secs(word: &str) -> Option<u64> {
     // More digits than fit are still a duration, a very long one.
     let count: u64 = digits.parse().unwrap_or(u64::MAX);
     (count > 0).then(|| count.saturating_mul(unit_secs))
+}
+
+/// `persistence_location <directory>`.
+pub(super) fn persistence_location(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    if draft.persistence.location.is_some() {
+        return Err(args.duplicate());
+    }
+    draft.persistence.location = Some(draft.placed(PathBuf::from(args.text()?)));
+    Ok(())
+}
+
+/// `persistence_file <name>`.
+pub(super) fn persistence_file(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    if draft.persistence.file.is_some() {
+        return Err(args.duplicate());
+    }
+    draft.persistence.file = Some(draft.placed(args.text()?.to_owned()));
+    Ok(())
+}
+
+/// `persistence_sync always`, `os` or `<milliseconds>`.
+pub(super) fn persistence_sync(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let word = args.word()?;
+    let sync = match word {
+        "always" => PersistenceSync::Always,
+        "os" => PersistenceSync::Os,
+        number => parse_number(number)
+            .ok()
+            .and_then(|milliseconds| u32::try_from(milliseconds).ok())
+            .filter(|milliseconds| *milliseconds <= SYNC_INTERVAL_MS_MAX)
+            .and_then(NonZeroU32::new)
+            .map(PersistenceSync::Interval)
+            .ok_or_else(|| args.invalid(word))?,
+    };
+    draft.persistence.sync = Some(draft.placed(sync));
+    Ok(())
 }
 
 /// `include_dir <directory>`.

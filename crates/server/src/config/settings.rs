@@ -71,6 +71,9 @@ settings! {
         "memory_limit" => memory_limit: Option<NonZeroU64> = None,
         /// The largest payload in bytes of a PUBLISH.
         "message_size_limit" => message_size_limit: Option<NonZeroU32> = None,
+        /// Where sessions, queued and retained messages are kept, so that they outlive the process;
+        /// `None` keeps them in memory alone. Fixed at the start.
+        "persistence" => persistence: Option<Persistence> = None,
         /// Seconds after which the session of an absent client ends, whatever it asked for.
         /// Always below 0xFFFFFFFF, which MQTT reads as "never".
         "persistent_client_expiration" => persistent_client_expiration_secs: Option<u32> = None,
@@ -140,6 +143,36 @@ settings! {
         /// What is put before the topics of these clients, without the clients seeing it.
         "mount_point" => mount_point: Option<String> = None,
     }
+}
+
+settings! {
+    /// Where the state is kept, and how safely. All of it is fixed at the start.
+    pub struct Persistence {
+        /// The directory that holds the store, and perhaps a database of Mosquitto. A relative one
+        /// starts in the working directory, which is also the default.
+        "persistence_location" => location: PathBuf = PathBuf::from("."),
+        /// The name under which a database of Mosquitto is looked for in the location, to be taken
+        /// over when there is no store yet. It is not written to.
+        "persistence_file" => file: String = "mosquitto.db".to_owned(),
+        /// What has become of a message when it is acknowledged.
+        "persistence_sync" => sync: PersistenceSync = PersistenceSync::Always,
+    }
+}
+
+/// When what is kept reaches the disk.
+///
+/// Whatever it says, the end of the process alone, also by a crash, loses nothing that was
+/// acknowledged; this is about the loss of power and about crashes of the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PersistenceSync {
+    /// Before it is acknowledged: nothing that was acknowledged is lost.
+    #[default]
+    Always,
+    /// When the operating system writes it: some seconds of what was acknowledged can be lost.
+    Os,
+    /// So many milliseconds later at most, 1 to 60000 in a file: what was acknowledged in that time
+    /// can be lost.
+    Interval(NonZeroU32),
 }
 
 /// Which message goes when a client's queue is full.

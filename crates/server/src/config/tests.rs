@@ -603,6 +603,7 @@ fn options_without_effect_are_accepted_and_noted() {
         "websockets_log_level 0",
         "persistence_file m.db",
         "persistence_location /var/lib/mosquitto/",
+        "persistence_sync os",
         "autosave_interval 1800",
         "autosave_on_changes false",
         "check_retain_source true",

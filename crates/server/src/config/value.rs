@@ -227,13 +227,13 @@ pub(super) fn shown(value: &str) -> String {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NumberFault {
+pub(super) enum NumberFault {
     Digits,
     Range,
 }
 
 /// Reads a number as C's `strtol` with base 0: decimal, `0x` hexadecimal, `0` octal, with a sign.
-fn parse_number(word: &str) -> Result<i64, NumberFault> {
+pub(super) fn parse_number(word: &str) -> Result<i64, NumberFault> {
     let (sign, digits) = match word.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", word.strip_prefix('+').unwrap_or(word)),

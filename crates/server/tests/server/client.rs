@@ -78,12 +78,14 @@ pub(crate) fn first_address(handle: &ServerHandle) -> SocketAddr {
     }
 }
 
-/// The configuration of a command line alone.
+/// The configuration of a command line alone, but for what would be left on the disk.
 pub(crate) fn local_config() -> Config {
-    on_free_port(Config::without_file(&CommandLine {
+    let mut config = Config::without_file(&CommandLine {
         quiet: true,
         ..CommandLine::default()
-    }))
+    });
+    config.general.persistence = None;
+    on_free_port(config)
 }
 
 pub(crate) fn tcp(address: SocketAddr) -> TcpStream {

@@ -77,6 +77,7 @@ impl<D: Disk> Log<D> {
         settled: &mut Vec<Settled>,
     ) -> Result<(), Refused> {
         let capacity = self.options.segment_size().max(DATA_START + record);
+        self.expect();
         let spare = self.pool.take(now, purpose, capacity)?;
         // The records of the batch in hand stay unsettled: they are not in `pending` yet.
         let result = self

@@ -60,7 +60,7 @@ fn rest(log: &mut Log<SimDisk>, now: Duration) {
 fn a_full_disk_refuses_with_figures_keeps_its_reserve_and_recovers() {
     let disk = SimDisk::new(1);
     disk.set_faults(Faults {
-        capacity: Some(6 * u64::from(SEGMENT)),
+        capacity: Some(8 * u64::from(SEGMENT)),
         ..Faults::default()
     });
     let (mut log, _) = start(&disk, options());
@@ -75,7 +75,8 @@ fn a_full_disk_refuses_with_figures_keeps_its_reserve_and_recovers() {
         }
         rest(&mut log, now);
     };
-    assert!(kept > 80, "{kept}");
+    // Without a checkpoint that says otherwise, as much as was written may have to be written again.
+    assert!(kept > 60, "{kept}");
     let Refused::Full {
         needed,
         free: Some(free),

@@ -9,4 +9,6 @@ mod files;
 mod full;
 mod kill;
 mod owner;
+mod removals;
+mod replay;
 mod threads;

@@ -1,6 +1,7 @@
 //! An owner with a state that can be checked: items whose bytes live in the store alone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use midge_store::sim::{Random, SimDisk};
@@ -70,6 +71,8 @@ pub(crate) fn item_bytes(id: u64) -> Vec<u8> {
 
 /// One life of the owner.
 pub(crate) struct Owner<'h> {
+    disk: SimDisk,
+    options: Options,
     pub(crate) log: Log<SimDisk>,
     pub(crate) history: &'h mut History,
     pub(crate) items: BTreeMap<u64, Position>,
@@ -119,6 +122,8 @@ impl<'h> Owner<'h> {
             assert_eq!(record.payload[8..], item_bytes(*id), "item {id}");
         }
         let owner = Self {
+            disk: disk.clone(),
+            options,
             log: Log::start(recovery),
             history,
             items: found.items,
@@ -320,6 +325,9 @@ impl<'h> Owner<'h> {
             match answer.outcome {
                 Ok(Committed::Begun(id)) => {
                     self.checkpoint.as_mut().unwrap().id = Some(id);
+                    if self.history.checkpoints % 4 == 1 {
+                        self.check_replay(id);
+                    }
                 }
                 Ok(Committed::Finished) => {
                     self.history.checkpoints += 1;
@@ -383,9 +391,51 @@ impl<'h> Owner<'h> {
         assert_eq!(seen, ids.len());
     }
 
+    /// What the running store gives for a checkpoint is what a recovery at that point would give.
+    fn check_replay(&self, until: CheckpointId) {
+        if self.disk.is_dead() {
+            return;
+        }
+        let reader = self.log.reader();
+        let mut running = Vec::new();
+        let events = reader
+            .replay(until, |step| {
+                running.push(step_summary(&step));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(events, []);
+        let mut recovery = Recovery::open(self.disk.kill(), self.options).unwrap();
+        assert_eq!(reader.checkpoint_begin(), recovery.checkpoint_begin());
+        let mut found = Vec::new();
+        recovery
+            .replay(|step| found.push(step_summary(&step)))
+            .unwrap();
+        found.retain(|(sequence, _)| *sequence < until.sequence());
+        assert_eq!(running, found, "before {until:?}");
+        let early = running.len() / 2;
+        let mut count = 0;
+        let broken_off = reader.replay(until, |_| {
+            count += 1;
+            if count > early {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        broken_off.unwrap();
+        assert_eq!(count, running.len().min(early + 1));
+    }
+
     pub(crate) fn live_bytes(&self) -> u64 {
         let payload: u64 = self.items.values().map(|p| u64::from(p.length) + 40).sum();
         payload
+    }
+}
+
+fn step_summary(step: &Replayed<'_>) -> (u64, Vec<u8>) {
+    match step {
+        Replayed::Entry(entry) => (entry.sequence, entry.payload.to_vec()),
+        Replayed::Hole(sequences) => panic!("a hole {sequences:?} without damage"),
     }
 }
 

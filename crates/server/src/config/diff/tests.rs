@@ -118,6 +118,35 @@ fn what_needs_a_restart_is_noted_and_kept() {
 }
 
 #[test]
+fn persistence_stays_as_it_is_until_a_restart() {
+    let check = |old: &str, new: &str, options: &[&str]| {
+        let old = parse(old);
+        let mut new = parse(new);
+        let changes = old.diff(&new);
+        assert!(changes.is_empty(), "{changes:?}");
+        let noted: Vec<_> = changes.notes.iter().map(|note| &note.text).collect();
+        let expected: Vec<_> = options
+            .iter()
+            .map(|option| format!("Warning: '{option}' changes with the next restart only."))
+            .collect();
+        assert_eq!(noted, expected.iter().collect::<Vec<_>>());
+        new.keep_fixed(&old);
+        assert_eq!(old.diff(&new), Changes::default());
+        assert_eq!(new.general.persistence, old.general.persistence);
+    };
+    let on = "persistence true\npersistence_location /a\n";
+    check(on, "", &["persistence"]);
+    check("", on, &["persistence"]);
+    check(on, &on.replace("/a", "/a/"), &[]);
+    check(on, &on.replace("/a", "/b"), &["persistence_location"]);
+    check(
+        on,
+        &format!("{on}persistence_sync 100\npersistence_file b\n"),
+        &["persistence_file", "persistence_sync"],
+    );
+}
+
+#[test]
 fn every_field_that_needs_a_restart_is_kept() {
     let fixed: Vec<_> = crate::config::reference()
         .filter(|option| option.reload == Reload::Restart && option.set.is_some())
@@ -125,7 +154,16 @@ fn every_field_that_needs_a_restart_is_kept() {
         .collect();
     assert_eq!(
         fixed,
-        ["pid_file", "user", "listen_backlog", "worker_threads"]
+        [
+            "persistence",
+            "persistence_file",
+            "persistence_location",
+            "pid_file",
+            "user",
+            "listen_backlog",
+            "persistence_sync",
+            "worker_threads"
+        ]
     );
 }
 

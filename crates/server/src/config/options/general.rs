@@ -9,12 +9,12 @@ use super::{Low, OptionDef, Reload, at_least, number};
 use crate::config::draft::Draft;
 use crate::config::forms::{
     expiration, include_dir, log_dest, log_facility, log_timestamp_format, log_type,
-    per_listener_settings,
+    per_listener_settings, persistence_file, persistence_location,
 };
 use crate::config::value::{Args, Fault};
 
-/// Why the options that go with `persistence` may stand beside `persistence false`.
-const NO_PERSISTENCE: &str = "it has no effect while persistence is off";
+/// Why the options that tell Mosquitto when to save may stand in a file.
+const SAVED_CONTINUOUSLY: &str = "what changes is saved as it changes";
 
 pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
@@ -31,9 +31,9 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         General,
         at_least(0),
         "1800",
-        "Seconds between two saves of the persistent state.",
+        "Seconds between two saves of the state.",
     )
-    .accepted(NO_PERSISTENCE),
+    .accepted(SAVED_CONTINUOUSLY),
     OptionDef::new(
         "autosave_on_changes",
         General,
@@ -41,7 +41,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether autosave_interval counts changes instead of seconds.",
     )
-    .accepted(NO_PERSISTENCE),
+    .accepted(SAVED_CONTINUOUSLY),
     OptionDef::new(
         "check_retain_source",
         General,
@@ -293,28 +293,34 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         General,
         Flag,
         "false",
-        "Whether sessions, queued and retained messages outlive a restart.",
+        "Whether sessions, queued and retained messages outlive a restart and a crash. Without a \
+         configuration file they do.",
     )
     .also(&["retained_persistence"])
-    .later("persistence"),
+    .on_reload(Reload::Restart)
+    .reads(|draft, args| flag(args, &mut draft.persistence.is_wanted)),
     OptionDef::new(
         "persistence_file",
         General,
         Text,
         "mosquitto.db",
-        "The name of the file that holds the persistent state.",
+        "The name of Mosquitto's database in persistence_location, which Midge takes over when it \
+         starts there for the first time; the file stays as it is.",
     )
     .once()
-    .accepted(NO_PERSISTENCE),
+    .on_reload(Reload::Restart)
+    .reads(persistence_file),
     OptionDef::new(
         "persistence_location",
         General,
         Text,
-        "",
-        "The directory that holds the persistent state.",
+        "the working directory",
+        "The directory for the state, which is kept in its subdirectory midge. When the option is \
+         absent, the environment variable MOSQUITTO_PERSISTENCE_LOCATION names it.",
     )
     .once()
-    .accepted(NO_PERSISTENCE),
+    .on_reload(Reload::Restart)
+    .reads(persistence_location),
     OptionDef::new(
         "persistent_client_expiration",
         General,

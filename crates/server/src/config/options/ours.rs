@@ -1,9 +1,10 @@
 //! Options that Midge adds, in the manner of Mosquitto's.
 
 use super::Scope::General;
-use super::ValueType::{Flag, Word};
+use super::ValueType::{Flag, Form, Word};
 use super::{OptionDef, Reload, at_least, number};
 use crate::config::QueueOverflow;
+use crate::config::forms::persistence_sync;
 
 pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
@@ -80,6 +81,18 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         draft.general.outbox_bytes_max = args.integer()?;
         Ok(())
     }),
+    OptionDef::new(
+        "persistence_sync",
+        General,
+        Form("always, os, or milliseconds from 1 to 60000"),
+        "always",
+        "When what is acknowledged is on disk: always before that, at most so many milliseconds \
+         later, or when the operating system writes it. A crash of the broker alone loses nothing \
+         either way; a power cut can lose what was not on disk yet.",
+    )
+    .on_reload(Reload::Restart)
+    .by_midge()
+    .reads(persistence_sync),
     OptionDef::new(
         "queue_overflow",
         General,

@@ -91,6 +91,10 @@ fn missing_values_are_refused() {
             "persistent_client_expiration",
             "persistent_client_expiration",
         ),
+        ("persistence", "persistence"),
+        ("persistence_location", "persistence_location"),
+        ("persistence_file", "persistence_file"),
+        ("persistence_sync", "persistence_sync"),
         ("log_dest", "log_dest"),
         ("log_type", "log_type"),
         ("socket_domain", "socket_domain"),
@@ -397,12 +401,6 @@ fn the_same_listener_twice_is_refused() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     for (text, what, feature) in [
-        ("persistence true", "persistence", "persistence"),
-        (
-            "retained_persistence 1",
-            "retained_persistence",
-            "persistence",
-        ),
         (
             "enable_control_api true",
             "enable_control_api",
@@ -511,6 +509,7 @@ fn likely_line() -> impl Strategy<Value = String> {
         Just("file /x".to_owned()),
         Just("0 /x".to_owned()),
         Just("14d".to_owned()),
+        Just("os".to_owned()),
         ".{0,20}",
     ];
     (proptest::sample::select(names), value).prop_map(|(name, value)| format!("{name} {value}"))

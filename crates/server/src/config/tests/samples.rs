@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_file_that_distributions_ship_is_read_but_for_what_is_not_there_yet() {
+fn the_file_that_distributions_ship_is_read() {
     let text = "\
 # Place your local configuration in /etc/mosquitto/conf.d/
 #
@@ -12,7 +12,7 @@ fn the_file_that_distributions_ship_is_read_but_for_what_is_not_there_yet() {
 
 pid_file /run/mosquitto/mosquitto.pid
 
-persistence false
+persistence true
 persistence_location /var/lib/mosquitto/
 
 log_dest file /var/log/mosquitto/mosquitto.log
@@ -23,12 +23,37 @@ log_dest file /var/log/mosquitto/mosquitto.log
         config.general.pid_file.as_deref(),
         Some(Path::new("/run/mosquitto/mosquitto.pid"))
     );
-    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
+    let kept = config.general.persistence.as_ref().expect("on");
+    assert_eq!(
+        kept.mosquitto_file(),
+        Path::new("/var/lib/mosquitto/mosquitto.db")
+    );
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
 
-    let errors =
-        Config::parse(&text.replace("false", "true"), "mosquitto.conf").expect_err("later");
-    assert_eq!(errors.errors().len(), 1);
-    assert_eq!(errors.errors()[0].line, 8);
+    let config = parse(&text.replace("persistence true", "persistence false"));
+    assert_eq!(config.general.persistence, None);
+    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
+}
+
+#[test]
+fn the_file_of_a_container_that_keeps_its_data_is_read() {
+    let text = "\
+persistence true
+persistence_location /mosquitto/data
+persistence_file mosquitto.db
+autosave_interval 300
+log_dest file /mosquitto/log/mosquitto.log
+listener 1883
+allow_anonymous true
+persistent_client_expiration 7d
+max_queued_messages 100000
+";
+    let config = parse(text);
+    assert_eq!(
+        config.general.persistence,
+        Some(Persistence::below("/mosquitto/data"))
+    );
+    assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
 }
 
 #[test]
@@ -57,7 +82,7 @@ max_connections -1\r
 listener 8080 127.0.0.1\r
 mount_point devices/\r
 \r
-persistence false\r
+persistence true\r
 autosave_interval 1800\r
 autosave_on_changes false\r
 persistence_file mosquitto.db\r
@@ -93,6 +118,7 @@ clientid_prefixes dev-\r
         config.general.persistent_client_expiration_secs,
         Some(14 * 86_400)
     );
+    assert_eq!(config.general.persistence, Some(Persistence::default()));
     assert_eq!(config.general.message_size_limit, None);
     assert_eq!(config.general.clientid_prefix.as_deref(), Some("dev-"));
     assert_eq!(config.general.log.kinds, Kinds::DEFAULT);

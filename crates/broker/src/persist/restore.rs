@@ -1,0 +1,303 @@
+//! Sessions, groups and retained messages from an image, before the broker serves anybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use midge_codec::Version;
+
+use super::group_name_hash;
+use super::image::{Copy, Image, ImageSession, Place};
+use super::records::{MessageRecord, Records};
+use crate::Time;
+use crate::message::{Message, MessageView};
+use crate::queue::Queued;
+use crate::route::SessionRef;
+use crate::session::{Expiry, Session, SessionWill};
+use crate::shard::{Shard, Step, Timer};
+use crate::tables::RetainedMessages;
+
+/// What is restored from an image, piece by piece.
+#[derive(Debug)]
+pub struct Restoration {
+    image: Image,
+    /// Messages with more than one holder, so that all of them share one.
+    shared: HashMap<u64, Arc<Message>>,
+    renamed: Vec<(SessionRef, SessionRef)>,
+    /// What the wall clock says at time zero.
+    unix_at_zero: u64,
+    lost: u64,
+}
+
+/// Reads the record at a place of the log.
+pub type ReadRecord<'a> = dyn FnMut(Place) -> Option<Vec<u8>> + 'a;
+
+impl Restoration {
+    /// Begins with all that the log says. `unix_at_zero`: what the wall clock says at time zero, in
+    /// milliseconds since 1970.
+    #[must_use]
+    pub fn new(image: Image, unix_at_zero: u64) -> Self {
+        Self {
+            image,
+            shared: HashMap::new(),
+            renamed: Vec::new(),
+            unix_at_zero,
+            lost: 0,
+        }
+    }
+
+    /// Greater than the name of every message; for [`Shard::persist`].
+    #[must_use]
+    pub const fn next_message(&self) -> u64 {
+        self.image.next_message
+    }
+
+    /// How many messages could not be read back, so that somebody misses them.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The client ids of all sessions, to be shared out among the shards.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionRef, &str)> {
+        self.image
+            .sessions
+            .iter()
+            .map(|(key, session)| (*key, &*session.client_id))
+    }
+
+    /// Restores a session at `shard`, unless it ended with the connection that the broker's end cut.
+    /// True if it is there now.
+    pub fn session(
+        &mut self,
+        step: &mut Step<'_>,
+        shard: &mut Shard,
+        key: SessionRef,
+        read: &mut ReadRecord<'_>,
+    ) -> bool {
+        let Some(image) = self.image.sessions.remove(&key) else {
+            return false;
+        };
+        if image.left.is_none() && !image.expiry.outlives_connection() {
+            self.image.sessions.insert(key, image);
+            self.image.end_session(key);
+            return false;
+        }
+        let restored = self.build(step, shard, image, read);
+        self.renamed.push((key, restored));
+        true
+    }
+
+    fn build(
+        &mut self,
+        step: &mut Step<'_>,
+        shard: &mut Shard,
+        image: ImageSession,
+        read: &mut ReadRecord<'_>,
+    ) -> SessionRef {
+        let version = match image.version & 0x7F {
+            3 => Version::V3_1,
+            4 => Version::V3_1_1,
+            _ => Version::V5,
+        };
+        let mut session = Session::new(Arc::from(image.client_id), version);
+        session.user_name = image.user_name;
+        session.mount_point = image.mount_point;
+        session.expiry = image.expiry;
+        session.is_persistent = true;
+        session.subscriptions = image.subscriptions;
+        // Who was connected lost the connection just now.
+        session.ends_at = match (image.left, image.expiry) {
+            (Some(left), _) => left.ends_at.map_or(Time::NEVER, |at| self.time(at)),
+            (None, Expiry::After(seconds)) => step.now.plus_secs(seconds),
+            (None, _) => Time::NEVER,
+        };
+        session.will = image.will.map(|will| {
+            let due = match image.left.and_then(|left| left.will_due) {
+                Some(due) => self.time(due),
+                None => step.now.plus_secs(u64::from(will.delay_secs)),
+            };
+            Box::new(SessionWill {
+                topic: will.topic,
+                payload: will.payload,
+                properties: will.properties,
+                qos: will.qos,
+                retain: will.retain,
+                expiry_secs: will.expiry_secs,
+                delay_secs: will.delay_secs,
+                due,
+            })
+        });
+        let mut sent: Vec<_> = image.sent.into_iter().collect();
+        sent.sort_unstable_by_key(|(_, sent)| sent.order);
+        for (packet_id, sent) in sent {
+            let queued = if sent.received {
+                None
+            } else {
+                match self.queued(&sent.copy, read) {
+                    Some(queued) => Some(queued),
+                    None => continue,
+                }
+            };
+            let size = queued.as_ref().map(|queued| queued.message.size());
+            let restored =
+                session
+                    .outgoing
+                    .restore(packet_id, sent.copy.qos, sent.received, queued);
+            if let (Ok(()), Some(size)) = (restored, size) {
+                session.outgoing_bytes += size;
+                shard.stats.queued_messages += 1;
+                shard.stats.queued_bytes += size as u64;
+            }
+        }
+        for copy in &image.waiting {
+            if let Some(queued) = self.queued(copy, read) {
+                shard.stats.queued_messages += 1;
+                shard.stats.queued_bytes += queued.message.size() as u64;
+                session.queue.push(queued, &mut shard.spare_queues);
+            }
+        }
+        for (packet_id, message) in image.incoming {
+            if let Some(message) = self.message(message, read) {
+                session.incoming_bytes += message.size();
+                shard.stats.queued_messages += 1;
+                shard.stats.queued_bytes += message.size() as u64;
+                session.incoming.insert(packet_id, message);
+            }
+        }
+        shard.adopt(step, session)
+    }
+
+    fn time(&self, unix: u64) -> Time {
+        Time(unix.saturating_sub(self.unix_at_zero))
+    }
+
+    fn queued(&mut self, copy: &Copy, read: &mut ReadRecord<'_>) -> Option<Queued> {
+        Some(Queued {
+            message: self.message(copy.message, read)?,
+            qos: copy.qos,
+            retain: copy.retain,
+            ids: copy.ids.clone(),
+            group: None,
+        })
+    }
+
+    /// A message with its contents.
+    fn message(&mut self, id: u64, read: &mut ReadRecord<'_>) -> Option<Arc<Message>> {
+        if let Some(message) = self.shared.get(&id) {
+            return Some(Arc::clone(message));
+        }
+        let known = *self.image.messages.get(&id)?;
+        let record = read(known.place);
+        let message = record
+            .as_deref()
+            .and_then(MessageRecord::read)
+            .filter(|record| record.id == id)
+            .map(|record| keep(&record, self.unix_at_zero));
+        if message.is_none() {
+            self.lost += 1;
+        }
+        let message = message?;
+        if known.holders > 1 {
+            self.shared.insert(id, Arc::clone(&message));
+        }
+        Some(message)
+    }
+
+    /// Gives the retained messages to their store.
+    pub fn retained(&mut self, store: &mut RetainedMessages, read: &mut ReadRecord<'_>) {
+        for (topic, retained) in std::mem::take(&mut self.image.retained) {
+            if retained.message == 0 {
+                continue;
+            }
+            let Some(message) = self.message(retained.message, read) else {
+                continue;
+            };
+            let message = match retained.expires {
+                None => message,
+                Some(expires) => MessageView {
+                    expires: Some(self.time(expires)),
+                    ..message.view()
+                }
+                .keep(),
+            };
+            store.set(&topic, message);
+        }
+        store.begin_versions_after(self.image.next_version);
+    }
+
+    /// Gives what shared groups hold to their homes. To be called when all sessions are restored and
+    /// their subscriptions are in the routing table. Groups without a member are gone.
+    pub fn groups(&mut self, step: &mut Step<'_>, shard: &mut Shard, read: &mut ReadRecord<'_>) {
+        let names: Vec<(Box<str>, Box<str>)> = shard.shared_subscriptions();
+        for (share_name, filter) in names {
+            let hash = group_name_hash(&share_name, &filter);
+            let routing = step.tables.routing();
+            let Some(id) = routing.find_group(&share_name, &filter) else {
+                continue;
+            };
+            if routing
+                .group(id)
+                .is_none_or(|group| group.home() != shard.id)
+            {
+                continue;
+            }
+            let Some(group) = self.image.groups.remove(&hash) else {
+                continue;
+            };
+            let messages: Vec<_> = group
+                .messages
+                .into_values()
+                .filter_map(|message| self.message(message, read))
+                .collect();
+            shard.restore_group(step, id, messages);
+        }
+    }
+
+    /// The record of the addresses that sessions have now. It has to be in the log before anything else
+    /// of this run is.
+    #[must_use]
+    pub fn renamed(&self) -> Records {
+        let mut records = Records::default();
+        records.renamed(&self.renamed);
+        records
+    }
+
+    /// Ends the restoration; what is left are messages and groups that nobody has a use for.
+    #[must_use]
+    pub fn finish(self) -> Image {
+        self.image
+    }
+}
+
+fn keep(record: &MessageRecord<'_>, unix_at_zero: u64) -> Arc<Message> {
+    MessageView {
+        topic: record.topic,
+        payload: record.payload,
+        properties: record.properties,
+        qos: record.qos,
+        retain: record.retain,
+        expires: record
+            .expires
+            .map(|unix| Time(unix.saturating_sub(unix_at_zero))),
+        publisher: None,
+        id: record.id,
+    }
+    .keep()
+}
+
+impl Shard {
+    /// Takes a session that was restored.
+    fn adopt(&mut self, step: &mut Step<'_>, mut session: Session) -> SessionRef {
+        let client_id = Arc::clone(&session.client_id);
+        let deadline = session.deadline();
+        session.timer = deadline;
+        let key = self.sessions.insert(session);
+        self.by_client_id.insert(client_id, key);
+        if deadline != Time::NEVER {
+            self.timers.set(deadline, Timer::Session(key));
+        }
+        self.rejoin(key);
+        self.settle_tables(step);
+        self.session_ref(key)
+    }
+}

@@ -1,0 +1,150 @@
+//! Which messages are live, and where the log keeps them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use midge_broker::persist::{Kind, Records};
+use midge_store::{Disk, Position, Reader};
+
+/// Parts of the ledger, each under its own lock.
+const PARTS: usize = 16;
+
+/// The live messages of all shards: how many holders each has, and its place in the log.
+///
+/// A message's record is pinned while it has holders. Shards tell of changes when they hand in records
+/// ([`Self::handed_in`]) and when those are safe ([`Self::committed`]) or refused.
+#[derive(Debug)]
+pub struct Ledger<D: Disk> {
+    parts: [Mutex<HashMap<u64, Kept, RandomState>>; PARTS],
+    reader: Reader<D>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    holders: u32,
+    /// Where it is, once it is safe.
+    position: Option<Position>,
+}
+
+impl<D: Disk> Ledger<D> {
+    /// A ledger of what was restored: name, place, holders. The records have to be pinned.
+    pub fn new(
+        reader: Reader<D>,
+        restored: impl IntoIterator<Item = (u64, Position, u32)>,
+    ) -> Self {
+        let ledger = Self {
+            parts: Default::default(),
+            reader,
+        };
+        for (id, position, holders) in restored {
+            let kept = Kept {
+                holders,
+                position: Some(position),
+            };
+            ledger.part(id).insert(id, kept);
+        }
+        ledger
+    }
+
+    /// Notes the holders that records bring, before anybody can be finished with them.
+    pub fn handed_in(&self, records: &Records) {
+        for record in records.iter().filter(|record| record.message != 0) {
+            let mut part = self.part(record.message);
+            let kept = part.entry(record.message).or_insert(Kept {
+                holders: 0,
+                position: None,
+            });
+            kept.holders = kept.holders.saturating_add(record.holders);
+        }
+    }
+
+    /// Notes that records are safe, at these positions in their order.
+    pub fn committed(&self, records: &Records, positions: impl Iterator<Item = Position>) {
+        for (record, position) in records.iter().zip(positions) {
+            if record.kind == Kind::Message {
+                let mut part = self.part(record.message);
+                match part.get_mut(&record.message) {
+                    Some(kept) => kept.position = Some(position),
+                    // Finished with before it was safe: another core was quicker.
+                    None => self.reader.unpin(position),
+                }
+            }
+        }
+        for message in records.finished() {
+            self.finish(*message, 1);
+        }
+    }
+
+    /// Takes back what [`Self::handed_in`] noted: the log did not take the records. What is handed in again
+    /// is noted again.
+    pub fn refused(&self, records: &Records) {
+        for record in records.iter().filter(|record| record.message != 0) {
+            self.finish(record.message, record.holders);
+        }
+    }
+
+    fn finish(&self, message: u64, holders: u32) {
+        let mut part = self.part(message);
+        let Entry::Occupied(mut entry) = part.entry(message) else {
+            return;
+        };
+        let kept = entry.get_mut();
+        kept.holders = kept.holders.saturating_sub(holders);
+        if kept.holders == 0 {
+            let kept = entry.remove();
+            if let Some(position) = kept.position {
+                self.reader.unpin(position);
+            }
+        }
+    }
+
+    /// Where a message is; `None` when it is not safe yet, or nobody holds it any more.
+    #[must_use]
+    pub fn position(&self, message: u64) -> Option<Position> {
+        self.part(message)
+            .get(&message)
+            .and_then(|kept| kept.position)
+    }
+
+    /// Notes that a copy of a message's record was made further on in the log, pinned.
+    pub fn moved(&self, message: u64, from: Position, to: Position) {
+        let mut part = self.part(message);
+        let unneeded = match part.get_mut(&message) {
+            Some(kept) if kept.position == Some(from) => {
+                kept.position = Some(to);
+                from
+            }
+            _ => to,
+        };
+        self.reader.unpin(unneeded);
+    }
+
+    /// How many messages are live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| lock(part).len()).sum()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn part(&self, message: u64) -> MutexGuard<'_, HashMap<u64, Kept, RandomState>> {
+        // Names count up in steps, so the low bits alone would favour some parts.
+        let mixed = message.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "four bits have as many values as there are parts"
+        )]
+        let part = &self.parts[mixed as usize];
+        lock(part)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
