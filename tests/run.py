@@ -43,7 +43,7 @@ GROUPS = {
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
-    "crash": (None, lambda: [sys.executable, program("crash/main.py")], 900),
+    "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start brokers of their own, and end them as they like.

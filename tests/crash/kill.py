@@ -162,7 +162,8 @@ class KillLoop:
             return None
         for text in ledger.failures:
             print(f"   {text}", flush=True)
-        return f"seed {self.options.seed}, {self.kills} kills: {ledger.failure_count} failures, first: {ledger.failures[0]}"
+        first = f"{ledger.failure_count} failures, the first in {ledger.failures[0]}"
+        return f"seed {self.options.seed}, {self.kills} kills: {first}"
 
 
 def run_loop(options):

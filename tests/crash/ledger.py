@@ -85,18 +85,24 @@ class Audience:
         self.is_group = is_group
         self.terms = []
         self.counts = {}
+        self._first = {}
         self._highest = {}
         self._latest = {}
         self._settled = {}
 
-    def take(self, stream, number):
+    def take(self, stream, number, tick):
         """Counts a delivery; returns how often that message has come, and what came before it."""
         counts = self.counts.get(stream.topic)
         if counts is None:
             counts = self.counts[stream.topic] = bytearray()
+            self._first[stream.topic] = array.array("q")
             self._highest[stream.topic] = self._latest[stream.topic] = -1
         if len(counts) <= number:
-            counts.extend(bytes(len(stream.sent) - len(counts)))
+            more = len(stream.sent) - len(counts)
+            counts.extend(bytes(more))
+            self._first[stream.topic].frombytes(bytes(8 * more))
+        if not counts[number]:
+            self._first[stream.topic][number] = tick
         counts[number] = min(counts[number] + 1, 255)
         highest, latest = self._highest[stream.topic], self._latest[stream.topic]
         self._highest[stream.topic] = max(highest, number)
@@ -124,6 +130,10 @@ class Audience:
     def _is_settled(self, stream, number):
         """Whether nothing can make this message owed any more."""
         return self.count(stream, number) > 0 or (stream.over[number] != NEVER and not self.must_get(stream, number))
+
+    def first_delivery(self, stream, number):
+        """When a message came first; None if it never came."""
+        return self._first[stream.topic][number] if self.count(stream, number) else None
 
     def must_get(self, stream, number):
         """Whether the broker owes this message."""
@@ -186,32 +196,35 @@ class Ledger:
             self.fail(f"{client} got {head!r}, which nobody sent to it")
             return
         self.delivered += 1
-        count, highest, latest = audience.take(stream, number)
+        count, highest, latest = audience.take(stream, number, self.tick())
         if qos != min(audience.qos, stream.qos):
             self.fail(f"{client} got {head!r} with QoS {qos}")
         if count > 1:
             self.repeated += 1
             if qos == 2:
-                self.fail(f"{audience.name} got {head!r} {count} times (dup {is_dup}): {self.story(stream, number)}")
+                self.fail(f"{audience.name} got {head!r} {count} times (dup {is_dup}): {self.story(audience, stream, number)}")
         if not audience.may_get(stream, number):
-            self.fail(f"{client} got {head!r} without a subscription: {self.story(stream, number)}")
+            self.fail(f"{client} got {head!r} without a subscription: {self.story(audience, stream, number)}")
         if audience.is_group or self._any_order:
             return
         if count == 1 and number < highest:
-            self.fail(f"{client} got {head!r} after number {highest}: {self.story(stream, number)}")
+            self.fail(f"{client} got {head!r} after number {highest}: {self.story(audience, stream, number)}")
         for skipped in range(latest + 1, number):
             if audience.count(stream, skipped) == 0 and audience.must_get(stream, skipped):
-                story = self.story(stream, skipped)
+                story = self.story(audience, stream, skipped)
                 self.fail(f"{client} got {head!r} after number {latest}, without {skipped}: {story}")
                 break
 
-    def story(self, stream, number):
+    def story(self, audience, stream, number):
         """What is known of a message."""
+        first = audience.first_delivery(stream, number)
+        came = "never came" if first is None else f"came first in life {self.life_at(first)} at tick {first}"
         over = stream.over[number]
         sent = stream.sent[number]
         word = "acknowledged" if stream.acknowledged[number] else "not acknowledged"
         end = "not over" if over == NEVER else f"over in life {self.life_at(over)} at tick {over}"
-        return f"sent in life {self.life_at(sent)} at tick {sent}, {word}, {end}, now tick {self.ticks}"
+        begin = f"sent in life {self.life_at(sent)} at tick {sent}"
+        return f"{begin}, {word}, {end}, {came}, now tick {self.ticks}"
 
     def owed(self):
         """What every audience still has to get, as (audience, stream, numbers)."""
@@ -225,7 +238,7 @@ class Ledger:
         for audience, stream, missing in self.owed():
             self.fail(
                 f"{audience.name} never got {len(missing)} messages of {stream.topic}, the first is number "
-                f"{missing[0]} of {len(stream.sent)}: {self.story(stream, missing[0])}"
+                f"{missing[0]} of {len(stream.sent)}: {self.story(audience, stream, missing[0])}"
             )
 
     def judge_retained(self, values):

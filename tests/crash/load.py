@@ -39,6 +39,7 @@ SUBSCRIBERS = [
     (5, 2, "offline", 3),
     (4, 1, "changing", None),
     (5, 2, "changing", None),
+    (5, 2, "renewing", None),
 ]
 
 #: Members of the group: version, how they are there.
@@ -159,6 +160,8 @@ class Load:
                 client = self.generator.choice([*self.subscribers["dropping"], self.publishers[-1]])
                 client.drop()
                 client.connect()
+            if self.generator.random() < 0.1:
+                self.generator.choice(self.subscribers["renewing"]).renew()
             self.generator.choice(self.subscribers["changing"]).toggle()
 
     def drop_all(self):

@@ -136,8 +136,9 @@ def judge(output, victim, run):
         counts[word] = counts.get(word, 0) + 1
         safe = store.safe_since(text)
         if safe is None:
-            held = any(text in write.data for write in store.writes)
-            raise AssertionError(f"{word} for {text!r}: " + ("its write was never synced" if held else "no write holds it"))
+            is_held = any(text in write.data for write in store.writes)
+            problem = "its write was never synced" if is_held else "no write holds it"
+            raise AssertionError(f"{word} for {text!r}: {problem}")
         require(safe < packet.call.begin, f"{word} for {text!r} was written before its sync had returned")
 
     for client_id, connection in found.items():
@@ -170,12 +171,10 @@ def judge_packet(packet, connection, store, must_follow, counts):
                     must_follow(packet, payload, "PUBACK" if kind == packets.PUBACK else "PUBREC")
     elif kind == packets.PUBCOMP:
         counts["PUBCOMP"] = counts.get("PUBCOMP", 0) + 1
-        release = next(
-            sent for sent in connection.received if sent.first >> 4 == packets.PUBREL and sent.body[:2] == packet.body[:2]
-        )
-        require(
-            store.synced_between(release.call.end, packet.call.begin), "PUBCOMP was written without a sync after PUBREL"
-        )
+        releases = [sent for sent in connection.received if sent.first >> 4 == packets.PUBREL]
+        release = next(sent for sent in releases if sent.body[:2] == packet.body[:2])
+        is_safe = store.synced_between(release.call.end, packet.call.begin)
+        require(is_safe, "PUBCOMP was written without a sync after its PUBREL")
     elif kind == packets.PUBLISH and packet.first & 4:
         _, _, payload = packets.read_publish(level, packet.first, packet.body)
         must_follow(packet, payload, "PUBLISH of QoS 2")

@@ -18,16 +18,16 @@ PROPERTY_SIZES = {
 RECEIVE_MAXIMUM = 0x21
 
 
-def connect(client_id, level, clean, receive_maximum=None):
+def connect(client_id, level, is_clean, receive_maximum=None, *, begins_anew=False):
     """CONNECT without keep alive; a session that is not clean is kept for a day."""
     properties = b""
     if level == 5:
-        if not clean:
+        if not is_clean:
             properties += b"\x11" + struct.pack("!I", SESSION_EXPIRY)
         if receive_maximum:
             properties += b"\x21" + struct.pack("!H", receive_maximum)
         properties = variable_integer(len(properties)) + properties
-    header = string("MQTT") + bytes([level, 2 if clean else 0, 0, 0])
+    header = string("MQTT") + bytes([level, 2 if is_clean or begins_anew else 0, 0, 0])
     return packet(CONNECT, header + properties + string(client_id))
 
 

@@ -49,7 +49,8 @@ class Client:
         self.link = None
         self.is_up = False
         self.is_known = False
-        self.connections = 0
+        #: Whether the next CONNECT discards the session that there is (5.0 only).
+        self.begins_anew = False
         self._receive_maximum = receive_maximum
         self._out = bytearray()
         self._attempt = None
@@ -92,7 +93,8 @@ class Client:
         """The connection is there."""
         self.link = link
         self._out.clear()
-        self.send(packets.connect(self.name, self.level, self.is_clean, self._receive_maximum))
+        options = {"begins_anew": self.begins_anew}
+        self.send(packets.connect(self.name, self.level, self.is_clean, self._receive_maximum, **options))
         self.flush()
 
     def on_lost(self, link):
@@ -127,14 +129,14 @@ class Client:
         if reason:
             self.ledger.fail(f"{self.name} was refused with {reason:#x}")
             return
-        if self.is_clean and is_present:
+        wants_none = self.is_clean or self.begins_anew
+        if wants_none and is_present:
             self.ledger.fail(f"{self.name} has a session although it asked for none")
-        is_lost = self.is_known and not is_present and not self.is_clean
-        if is_lost:
+        if self.is_known and not is_present and not wants_none:
             self.ledger.fail(f"{self.name}'s session is gone")
+        self.begins_anew = False
         self.is_up = True
         self.is_known = True
-        self.connections += 1
         self.resume(is_present and not self.is_clean, receive_maximum)
 
     def on_session_packet(self, kind, first, body):
@@ -177,8 +179,12 @@ class Publisher(Client):
             self._begin_anew()
         for packet_id in self._unreleased:
             self.send(packets.acknowledge(PUBREL, packet_id))
-        waiting = {**self._unacknowledged, **self._unreceived}
-        for packet_id, (stream, number, payload) in sorted(waiting.items(), key=lambda entry: entry[1][0].sent[entry[1][1]]):
+        waiting = [
+            (stream.sent[number], packet_id, stream, payload)
+            for unfinished in (self._unacknowledged, self._unreceived)
+            for packet_id, (stream, number, payload) in unfinished.items()
+        ]
+        for _, packet_id, stream, payload in sorted(waiting, key=lambda entry: entry[0]):
             self.ledger.resent += 1
             self.send(
                 packets.publish(self.level, stream.topic, payload, stream.qos, packet_id, stream.is_retained, dup=True)
@@ -300,6 +306,14 @@ class Subscriber(Client):
             self._wants = not self._wants
             self._ask()
             self.flush()
+
+    def renew(self):
+        """Comes back with a new session: what the old one had must not come any more."""
+        self.drop()
+        self.begins_anew = True
+        self.audience.terms.clear()
+        self._term = None
+        self.connect()
 
     def subscribe(self):
         """Wants the subscription from now on."""

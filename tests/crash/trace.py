@@ -128,10 +128,8 @@ def _packets(calls, *, at_last_byte):
         if not buffer:
             begun_by = call
         buffer += call.data
-        for index, (first, body) in enumerate(packets.cut_packets(buffer)):
-            carrier = call if at_last_byte or index else begun_by
-            found.append(Packet(first, body, carrier))
-        if buffer and found and found[-1].call is call:
+        for first, body in packets.cut_packets(buffer):
+            found.append(Packet(first, body, call if at_last_byte else begun_by))
             begun_by = call
     return found
 
@@ -141,7 +139,8 @@ class Store:
 
     def __init__(self, calls, directory):
         self.writes = [call for call in calls if call.name in WRITES and str(directory) in call.target]
-        self.syncs = [call for call in calls if call.name in SYNCS and call.result == 0 and str(directory) in call.target]
+        synced = [call for call in calls if call.name in SYNCS and call.result == 0]
+        self.syncs = [call for call in synced if str(directory) in call.target]
 
     def safe_since(self, text):
         """The line at which the first sync that covers `text` had returned; None without one, or

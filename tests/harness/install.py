@@ -76,6 +76,13 @@ def debian(_root):
     return f"mosquitto-clients is not installed ({problem})" if problem else None
 
 
+def crash(root):
+    """What the parts of the kill harness use; a part that misses something says so itself."""
+    for install in (python, debian):
+        install(root)
+    debian_tool("strace", "strace")
+
+
 def debian_tool(program, package):
     """One program of a Debian package."""
     if shutil.which(program):

@@ -25,6 +25,16 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Milliseconds since 1970 by the wall clock, which may be set forwards and backwards; 0 before 1970.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            })
+    }
+
     /// Seconds since 1970 by the wall clock, which may be set forwards and backwards; 0 before 1970.
     #[must_use]
     pub fn unix_secs(&self) -> u64 {

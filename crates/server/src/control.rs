@@ -170,10 +170,13 @@ impl Control {
             match signal {
                 Signal::Interrupt | Signal::Terminate => self.end(Ending::Asked),
                 Signal::Hangup => self.reload_from_source(),
-                Signal::User1 => self.logger.log(
-                    Kind::Information,
-                    "Persistence is off: there is nothing to save.",
-                ),
+                Signal::User1 => {
+                    let text = match self.config.general.persistence {
+                        None => "Persistence is off: there is nothing to save.",
+                        Some(_) => "What changes is saved as it changes: there is nothing to do.",
+                    };
+                    self.logger.log(Kind::Information, text);
+                }
                 Signal::User2 => self.log_counts(),
                 Signal::Rotate => self.reopen_log(),
             }

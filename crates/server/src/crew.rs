@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use midge_broker::Settings;
+use midge_broker::{Settings, Shard};
 use midge_reactor::{Clock, Mailbox, Poller, Sender, spawn};
 
 use crate::control::Command;
 use crate::log::Logger;
 use crate::mail::{MAILBOX, Post, WorkerMail};
+use crate::persistence::{Keeper, Persistence};
 use crate::worker::{EVENTS_MAX, Parts, Shared, Worker};
 
 /// Threads of workers that run.
@@ -44,16 +45,18 @@ impl Crew {
             .collect()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what all workers are made of")]
     /// Starts the threads; gives those that run if one cannot be.
     pub(crate) fn start(
         self,
         shared: &Arc<Shared>,
         settings: &Arc<Settings>,
+        shards: Vec<Shard>,
+        persistence: Option<&Persistence>,
         clock: Clock,
         logger: &Logger,
         commands: &Sender<Command>,
     ) -> Result<Threads, (io::Error, Threads)> {
-        let workers = u16::try_from(self.pollers.len()).unwrap_or(u16::MAX);
         let posts: Vec<Post> = self
             .pollers
             .iter()
@@ -68,8 +71,10 @@ impl Crew {
             })
             .collect();
         let mut threads = Vec::new();
-        let parts = self.pollers.into_iter().zip(self.mailboxes).zip(posts);
-        for (id, ((poller, mailbox), post)) in (0..).zip(parts) {
+        let parts = self.pollers.into_iter().zip(self.mailboxes);
+        let parts = parts.zip(posts).zip(shards);
+        for (id, (((poller, mailbox), post), shard)) in (0..).zip(parts) {
+            let keeper = persistence.map(|persistence| Keeper::new(persistence, poller.waker()));
             let parts = Parts {
                 id,
                 shared: Arc::clone(shared),
@@ -79,8 +84,8 @@ impl Crew {
                 mailbox,
                 post,
                 settings: Arc::clone(settings),
-                workers,
-                seed: random(),
+                shard,
+                keeper,
             };
             let commands = commands.clone();
             let body = move || {

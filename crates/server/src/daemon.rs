@@ -183,6 +183,9 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
             return Err(());
         }
     };
+    if let Some(persistence) = &config.general.persistence {
+        owner.prepare_directory(&persistence.store_directory());
+    }
     let result = become_and_run(launch, bound, signals, &owner, &logger);
     if let Some(pid_file) = pid_file {
         pid_file.remove();

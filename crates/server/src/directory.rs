@@ -68,6 +68,17 @@ impl Directory {
         }
     }
 
+    /// Enters a session that the store knows, whatever the limit.
+    pub(crate) fn restore(&self, client_id: &Arc<str>, worker: u16) {
+        if self
+            .part(client_id)
+            .insert(Arc::clone(client_id), worker)
+            .is_none()
+        {
+            self.clients.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Forgets `client_id`, if its session was at `worker`.
     pub(crate) fn release(&self, client_id: &Arc<str>, worker: u16) {
         let mut part = self.part(client_id);

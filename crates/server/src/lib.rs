@@ -13,6 +13,7 @@ pub mod daemon;
 mod directory;
 pub mod log;
 mod mail;
+mod persistence;
 mod seats;
 mod server;
 mod settings;

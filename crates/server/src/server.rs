@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::bounded;
+use midge_broker::{Shard, Time};
 use midge_reactor::{
     BindAddress, Bounds, Clock, DescriptorReserve, ListenError, Mailbox, Poller, Sender, Signals,
     cores, spawn,
 };
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, ToWorker,
     limit, open,
@@ -22,6 +23,7 @@ use crate::control::{
 use crate::crew::{Crew, join, publish_log, random};
 use crate::directory::Directory;
 use crate::log::{Kind, LogError, Logger};
+use crate::persistence::{Checkpoints, Persistence, restore};
 use crate::seats::Seats;
 use crate::settings::broker_settings;
 use crate::tables::SharedLocks;
@@ -99,6 +101,8 @@ pub enum StartError {
     Listen(ListenError),
     /// The log cannot be opened.
     Log(LogError),
+    /// The state cannot be kept, for this reason.
+    Persistence(String),
     /// The system refuses threads, descriptors or the like.
     System(io::Error),
 }
@@ -191,6 +195,17 @@ impl Bound {
             .collect();
         let settings = Arc::new(broker_settings(general, settings));
 
+        let now = Time(self.clock.now_ms());
+        let mut shards: Vec<Shard> = (0..count)
+            .map(|id| Shard::new(id, count, Arc::clone(&settings), random(), now))
+            .collect();
+        let persistence = match &general.persistence {
+            Some(persistence) => Some(
+                Kept::open(persistence, &mut shards, &shared, self.clock, &logger)
+                    .map_err(StartError::Persistence)?,
+            ),
+            None => None,
+        };
         let poller = Poller::new(EVENTS_MAX).map_err(StartError::System)?;
         let mailbox = Mailbox::new(COMMANDS, poller.waker());
         let commands = mailbox.sender(None);
@@ -224,7 +239,10 @@ impl Bound {
         let clock = self.clock;
         let log = logger.clone();
         let body = move || {
-            let crew = match crew.start(&shared, &settings, clock, &log, &to_control) {
+            let persistence = persistence;
+            let kept = persistence.as_ref().map(|kept| &kept.persistence);
+            let started = crew.start(&shared, &settings, shards, kept, clock, &log, &to_control);
+            let crew = match started {
                 Ok(crew) => {
                     let _ = tell.send(Ok(()));
                     crew
@@ -239,6 +257,8 @@ impl Bound {
             let ending = control.run();
             control.stop();
             join(crew);
+            // Commits what waits, and closes the store.
+            drop(persistence);
             // The log is not to hold the mailbox of a worker that has gone.
             let _ = log.set_topic_sink(None);
             ending
@@ -253,6 +273,36 @@ impl Bound {
             control: Some(control),
             addresses,
             logger,
+        })
+    }
+}
+
+/// The open store and the thread that makes its checkpoints, which ends first.
+struct Kept {
+    _checkpoints: Checkpoints,
+    persistence: Persistence,
+}
+
+impl Kept {
+    /// Opens the store and gives what it holds to the shards.
+    fn open(
+        settings: &config::Persistence,
+        shards: &mut [Shard],
+        shared: &Shared,
+        clock: Clock,
+        logger: &Logger,
+    ) -> Result<Self, String> {
+        let restored = restore(settings, shards, shared, clock, logger)?;
+        for shard in shards {
+            shard.persist(restored.next_message, restored.unix_at_zero);
+        }
+        let persistence = restored.persistence;
+        let directory = settings.store_directory();
+        let checkpoints = Checkpoints::start(&persistence, directory, logger.clone())
+            .map_err(|error| format!("Error: Unable to start a thread: {error}."))?;
+        Ok(Self {
+            _checkpoints: checkpoints,
+            persistence,
         })
     }
 }
@@ -344,6 +394,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Persistence(text) => f.write_str(text),
             Self::System(error) => write!(f, "Error: Unable to start: {error}."),
         }
     }
@@ -354,6 +405,7 @@ impl Error for StartError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Log(error) => Some(error),
+            Self::Persistence(_) => None,
             Self::System(error) => Some(error),
         }
     }

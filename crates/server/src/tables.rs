@@ -4,7 +4,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use midge_broker::route::RoutingTable;
 use midge_broker::{
-    Change, RetainedApplied, RetainedChanges, RetainedMessages, SharedTables, Tables, apply_changes, apply_retained,
+    Change, RetainedApplied, RetainedChanges, RetainedMessages, SharedTables, Tables,
+    apply_changes, apply_retained,
 };
 
 /// The routing table and the retained messages, each behind its lock.
@@ -52,6 +53,16 @@ impl SharedLocks {
         }
     }
 
+    /// Changes the retained messages before anybody is served.
+    pub(crate) fn restore_retained(&self, fill: &mut dyn FnMut(&mut RetainedMessages)) {
+        fill(
+            &mut self
+                .retained
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
     fn read_routing(&self) -> RwLockReadGuard<'_, RoutingTable> {
         self.routing.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,11 +106,7 @@ impl Tables for TurnTables<'_> {
         read(&self.locks.read_retained());
     }
 
-    fn retain(
-        &self,
-        changes: &mut RetainedChanges,
-        applied: &mut dyn FnMut(RetainedApplied<'_>),
-    ) {
+    fn retain(&self, changes: &mut RetainedChanges, applied: &mut dyn FnMut(RetainedApplied<'_>)) {
         let retained = &self.locks.retained;
         let mut guard = retained.write().unwrap_or_else(PoisonError::into_inner);
         apply_retained(&mut guard, changes, applied);

@@ -22,6 +22,7 @@ use midge_reactor::{Clock, Mailbox, Poller, Ready};
 use crate::directory::Directory;
 use crate::log::Logger;
 use crate::mail::{Post, WorkerMail};
+use crate::persistence::{Keeper, unix_at_zero};
 use crate::tables::{SharedLocks, TurnTables};
 
 use self::core::Core;
@@ -34,6 +35,9 @@ pub(crate) const EVENTS_MAX: usize = 1024;
 
 /// How long a worker that ends tries to send what waits for slow clients.
 const STOP_PATIENCE_MS: u64 = 2_000;
+
+/// How often the wall clock is looked at: it may be set.
+const CLOCK_LOOK_MS: u64 = 1_000;
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -58,7 +62,11 @@ pub(crate) struct Worker {
     closing: Closing,
     /// What [`Self::finish`] writes next; kept for its memory.
     writing: Vec<usize>,
-    /// Another worker's mailbox is full: nothing more is read until it has room.
+    /// The way to the store, if anything is kept.
+    keeper: Option<Keeper>,
+    /// When the wall clock was last looked at.
+    clock_looked_at: Time,
+    /// Another worker's mailbox is full, or the disk is behind: nothing more is read until it has room.
     paused: bool,
     /// When to end, sent or not.
     stops_at: Option<Time>,
@@ -74,16 +82,13 @@ pub(crate) struct Parts {
     pub(crate) mailbox: Mailbox<WorkerMail>,
     pub(crate) post: Post,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) workers: u16,
-    /// Random.
-    pub(crate) seed: u64,
+    pub(crate) shard: Shard,
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let now = Time(parts.clock.now_ms());
-        let settings = Arc::clone(&parts.settings);
-        let shard = Shard::new(parts.id, parts.workers, settings, parts.seed, now);
         Self {
             id: parts.id,
             shared: parts.shared,
@@ -92,11 +97,13 @@ impl Worker {
             poller: parts.poller,
             mailbox: parts.mailbox,
             post: parts.post,
-            core: Core::new(shard, &parts.settings, now),
+            core: Core::new(parts.shard, &parts.settings, now),
             sockets: Sockets::default(),
             input: Input::new(),
             closing: Closing::default(),
             writing: Vec::new(),
+            keeper: parts.keeper,
+            clock_looked_at: now,
             paused: false,
             stops_at: None,
         }
@@ -113,8 +120,10 @@ impl Worker {
         while !self.is_done() {
             let timeout = self.timeout();
             let mailbox = &self.mailbox;
+            let keeper = self.keeper.as_ref();
+            let is_told = || keeper.is_some_and(Keeper::is_told);
             self.poller
-                .wait(timeout, &mut ready, || !mailbox.is_empty())?;
+                .wait(timeout, &mut ready, || !mailbox.is_empty() || is_told())?;
             self.core.now = Time(self.clock.now_ms());
             let mut tables = shared.tables.turn();
             self.turn(&ready, &mut mail, &mut tables);
@@ -125,6 +134,7 @@ impl Worker {
     fn turn(&mut self, ready: &[Ready], mail: &mut Vec<WorkerMail>, tables: &mut TurnTables<'_>) {
         // A producer that could not be woken looks again by itself when it next runs.
         let _ = self.mailbox.take(mail);
+        self.take_answers(tables);
         let mut output_bytes = 0;
         for mail in mail.drain(..) {
             output_bytes += mail.output_bytes();
@@ -137,12 +147,26 @@ impl Worker {
         for event in ready {
             self.note_ready(event);
         }
-        self.paused = !self.post.is_free();
+        self.paused =
+            !self.post.is_free() || self.keeper.as_ref().is_some_and(|keeper| keeper.is_full());
         self.read_ready(tables);
         self.core.fire(tables);
         self.settle_directory(tables);
         self.give_up_lingering();
         self.finish(tables);
+    }
+
+    /// Lets the shard know what the store says.
+    fn take_answers(&mut self, tables: &mut TurnTables<'_>) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        let (shard, mut step) = self.core.step(tables);
+        if self.clock_looked_at.plus_millis(CLOCK_LOOK_MS) <= step.now {
+            self.clock_looked_at = step.now;
+            shard.set_wall_clock(unix_at_zero(self.clock));
+        }
+        keeper.take_answers(shard, &mut step);
     }
 
     fn take_mail(&mut self, mail: WorkerMail, tables: &mut TurnTables<'_>) {
@@ -201,6 +225,7 @@ impl Worker {
             self.core.shard.next_deadline(),
             self.closing.next_deadline(),
             self.stops_at,
+            self.keeper.as_ref().and_then(Keeper::next_deadline),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.since(Time(self.clock.now_ms())))

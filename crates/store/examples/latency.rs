@@ -101,7 +101,7 @@ fn hand_in(store: &Store, bytes: usize) {
 /// Writes checkpoints back to back; says how many million bytes a second.
 fn checkpoint(store: &Store, part: usize, done: &AtomicBool) -> f64 {
     let (wake, woken) = mpsc::channel();
-    let mut writer = store.writer(move || {
+    let mut writer = store.background_writer(move || {
         let _ = wake.send(());
     });
     let payload = vec![7; 300];

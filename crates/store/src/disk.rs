@@ -52,6 +52,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Bytes that this process may still write, where that can be known.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// Whether nobody else changes the files. Otherwise this process only looks at them.
+    fn is_exclusive(&self) -> bool {
+        true
+    }
 }
 
 /// One open file of a [`Disk`].

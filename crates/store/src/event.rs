@@ -209,6 +209,9 @@ pub enum OpenError {
         /// Its format.
         version: u32,
     },
+    /// A running process took files for newer records while they were looked at without its lock.
+    /// Beginning again helps.
+    Changed,
     /// The directory or a file in it cannot be used.
     Io {
         /// The file; empty for the directory.
@@ -226,6 +229,7 @@ impl fmt::Display for OpenError {
                 "{name} has format {version}, this program knows formats up to {}",
                 crate::format::VERSION
             ),
+            Self::Changed => write!(f, "the store changed while it was read"),
             Self::Io { name, error } if name.is_empty() => {
                 write!(f, "the store's directory: {error}")
             }
@@ -238,7 +242,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::NewerFormat { .. } => None,
+            Self::NewerFormat { .. } | Self::Changed => None,
         }
     }
 }

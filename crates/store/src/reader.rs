@@ -163,7 +163,7 @@ impl<D: Disk> Reader<D> {
         match walked {
             Ok(()) => Ok(events),
             Err(OpenError::Io { error, .. }) => Err(ReadError::Io(error)),
-            Err(OpenError::NewerFormat { .. }) => Err(ReadError::Gone),
+            Err(OpenError::NewerFormat { .. } | OpenError::Changed) => Err(ReadError::Gone),
         }
     }
 

@@ -18,7 +18,7 @@ use std::io;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, read_what_can_be};
+use crate::disk::{Disk, DiskFile, read_full};
 use crate::event::{Event, OpenError};
 use crate::format::{
     Checkpoint, Class, DATA_START, HeaderCopy, SECOND_COPY, SEGMENT_HEADER, SegmentHeader,
@@ -60,23 +60,15 @@ struct Kept {
 impl<D: Disk> Recovery<D> {
     /// Looks at what is there; a directory without a store is an empty one.
     ///
+    /// A disk that is only looked at ([`crate::FileDisk::read_only`]) is not changed by this, nor by
+    /// [`Self::replay`].
+    ///
     /// # Errors
     /// [`OpenError`]. Damage is no error: it is told by [`Self::replay`].
     pub fn open(disk: D, options: Options) -> Result<Self, OpenError> {
         let disk = Arc::new(disk);
-        let mut found = Findings::default();
-        found.look(&*disk, options.segment_size())?;
-        found.segments.sort_by_key(|kept| kept.header.generation);
-        found.set_twins_aside(&*disk);
-
+        let (mut found, tail) = Findings::of(&*disk, options.segment_size())?;
         let generation = found.segments.last().map_or(0, |k| k.header.generation);
-        let tail = match found.segments.last() {
-            Some(newest) => Tail::find(&*disk, newest).map_err(|error| OpenError::Io {
-                name: file_name(newest.slot),
-                error,
-            })?,
-            None => Tail::default(),
-        };
         found.events.extend(tail.torn.clone());
         let checkpoint = found
             .segments
@@ -123,11 +115,13 @@ impl<D: Disk> Recovery<D> {
     /// the longest record. A second call gives the same again, without the events.
     ///
     /// # Errors
-    /// [`OpenError::Io`] when a file cannot be opened.
+    /// [`OpenError::Io`] when a file cannot be opened, [`OpenError::Changed`] when the disk is only
+    /// looked at and somebody else has used a file again. What `sink` got is genuine and may lack
+    /// records.
     pub fn replay(&mut self, mut sink: impl FnMut(Replayed<'_>)) -> Result<(), OpenError> {
         let mut quarantine = Quarantine::default();
         let (mut damage, mut holes) = (Vec::new(), Vec::new());
-        Stretch::up_to(self.end + 1, &self.table).walk(
+        let walked = Stretch::up_to(self.end + 1, &self.table).walk(
             &*self.disk,
             |step| {
                 if let Replayed::Hole(sequences) = &step {
@@ -139,10 +133,14 @@ impl<D: Disk> Recovery<D> {
                 ControlFlow::Continue(())
             },
             |file, segment, range| {
+                if !self.disk.is_exclusive() && self.is_used_again(segment) {
+                    return Err(OpenError::Changed);
+                }
                 damage.push(quarantine.keep(&*self.disk, file, segment.generation, range));
                 Ok(())
             },
-        )?;
+        );
+        walked.map_err(|error| changed(&*self.disk, error))?;
         // An owner may need to go through the log twice.
         if !self.replayed {
             self.events.append(&mut damage);
@@ -158,6 +156,15 @@ impl<D: Disk> Recovery<D> {
     #[must_use]
     pub fn checkpoint_begin(&self) -> Option<u64> {
         self.table.start().checkpoint()
+    }
+
+    /// Whether the file of a segment is another one's by now.
+    fn is_used_again(&self, segment: &Segment) -> bool {
+        match inspect(&*self.disk, &file_name(segment.slot)) {
+            Ok((HeaderCopy::Valid(header), _)) => header.generation != segment.generation,
+            // While it is overwritten, the header may be anything.
+            Ok(_) | Err(_) => true,
+        }
     }
 
     /// What an operator should know, since the last time this was asked.
@@ -181,6 +188,9 @@ impl<D: Disk> Recovery<D> {
     }
 }
 
+/// How often a directory that somebody else changes is looked at.
+const LOOKS_MAX: usize = 100;
+
 /// What is in the directory.
 #[derive(Debug, Default)]
 struct Findings {
@@ -191,6 +201,49 @@ struct Findings {
 }
 
 impl Findings {
+    /// Looks at the files and finds the log's end.
+    fn of<D: Disk>(disk: &D, segment_size: u64) -> Result<(Self, Tail), OpenError> {
+        if disk.is_exclusive() {
+            return Self::look_once(disk, segment_size);
+        }
+        for _ in 0..LOOKS_MAX {
+            let look = || Self::look_once(disk, segment_size).map_err(|e| changed(disk, e));
+            match (look(), look()) {
+                // Nothing was taken for newer records between the first file and the last.
+                (Ok(one), Ok(other)) if one.0.is_same(&other.0) => return Ok(one),
+                (Err(OpenError::Changed) | Ok(_), Err(OpenError::Changed) | Ok(_)) => {}
+                (Err(error), _) | (_, Err(error)) => return Err(error),
+            }
+        }
+        Err(OpenError::Changed)
+    }
+
+    fn look_once<D: Disk>(disk: &D, segment_size: u64) -> Result<(Self, Tail), OpenError> {
+        let mut found = Self::default();
+        found.look(disk, segment_size)?;
+        found.segments.sort_by_key(|kept| kept.header.generation);
+        found.set_twins_aside(disk);
+        let tail = match found.segments.last() {
+            Some(newest) => Tail::find(disk, newest).map_err(|error| OpenError::Io {
+                name: file_name(newest.slot),
+                error,
+            })?,
+            None => Tail::default(),
+        };
+        Ok((found, tail))
+    }
+
+    /// Whether the same files hold the same segments.
+    fn is_same(&self, other: &Self) -> bool {
+        let names = |found: &Self| -> Vec<_> {
+            let segments = found.segments.iter();
+            segments
+                .map(|kept| (kept.header.generation, kept.slot))
+                .collect()
+        };
+        names(self) == names(other)
+    }
+
     fn look<D: Disk>(&mut self, disk: &D, segment_size: u64) -> Result<(), OpenError> {
         let mut names = disk.list().map_err(|error| OpenError::Io {
             name: String::new(),
@@ -294,16 +347,40 @@ impl Findings {
     }
 }
 
+/// What an error means: a file that is gone was taken by whoever else works there.
+fn changed<D: Disk>(disk: &D, error: OpenError) -> OpenError {
+    match error {
+        OpenError::Io { error, name }
+            if !name.is_empty()
+                && !disk.is_exclusive()
+                && error.kind() == io::ErrorKind::NotFound =>
+        {
+            OpenError::Changed
+        }
+        other => other,
+    }
+}
+
 /// Reads both copies of a segment's header and says what the file is, and how long.
+///
+/// What cannot be read is an error unless the other copy is good: a segment must not be taken for an
+/// empty file and be used again because a disk was not ready.
 fn inspect<D: Disk>(disk: &D, name: &str) -> io::Result<(HeaderCopy, u64)> {
     let file = disk.open(name)?;
     let length = file.size()?;
     let copy_at = |offset| {
         let mut bytes = [0; SEGMENT_HEADER];
-        let read = read_what_can_be(&file, offset, &mut bytes);
-        SegmentHeader::decode(bytes.get(..read).unwrap_or_default())
+        let read = read_full(&file, offset, &mut bytes)?;
+        Ok(SegmentHeader::decode(bytes.get(..read).unwrap_or_default()))
     };
-    let copy = match (copy_at(0), copy_at(SECOND_COPY)) {
+    let copies = match (copy_at(0), copy_at(SECOND_COPY)) {
+        (Ok(one), Ok(other)) => (one, other),
+        (Ok(valid @ HeaderCopy::Valid(_)), Err(_)) | (Err(_), Ok(valid @ HeaderCopy::Valid(_))) => {
+            (valid, valid)
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let copy = match copies {
         (foreign @ HeaderCopy::Foreign(_), _) | (_, foreign @ HeaderCopy::Foreign(_)) => foreign,
         (HeaderCopy::Valid(one), HeaderCopy::Valid(other)) => {
             if other.knows_until() > one.knows_until() {

@@ -17,6 +17,8 @@ use crate::table::Usage;
 
 /// The commit thread's wish: a commit that waits for its turn on a busy machine delays everybody.
 const NICENESS: i32 = -10;
+/// Bytes of background work in one commit.
+const BACKGROUND_BYTES: usize = 256 * 1024;
 /// What a piece of work weighs in the queue beside its bytes.
 const WORK_OVERHEAD: usize = 128;
 
@@ -36,8 +38,16 @@ pub struct Store<D: Disk = FileDisk> {
 pub struct Writer {
     shared: Arc<Shared>,
     id: u32,
+    urgency: Urgency,
     outbox: Arc<Outbox>,
     next_ticket: u64,
+}
+
+/// Which queue a writer's work goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    Foreground,
+    Background,
 }
 
 /// The receipt for a piece of work.
@@ -92,12 +102,60 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
+    foreground: Lane,
+    background: Lane,
+    /// The thread takes nothing more.
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
     work: VecDeque<Submission>,
     bytes: usize,
     /// Writers that heard that the queue is full.
     waiting: Vec<u32>,
-    /// The thread takes nothing more.
-    closed: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.foreground.work.is_empty() && self.background.work.is_empty()
+    }
+
+    fn lane(&mut self, urgency: Urgency) -> &mut Lane {
+        match urgency {
+            Urgency::Foreground => &mut self.foreground,
+            Urgency::Background => &mut self.background,
+        }
+    }
+}
+
+impl Lane {
+    /// Moves pieces to `work` until they are `bytes` or more; says whom to call back.
+    fn take(
+        &mut self,
+        bytes: usize,
+        bytes_max: usize,
+        work: &mut VecDeque<Submission>,
+    ) -> Vec<u32> {
+        if bytes >= self.bytes && work.is_empty() {
+            std::mem::swap(&mut self.work, work);
+            self.bytes = 0;
+        }
+        let mut taken = 0;
+        while taken < bytes
+            && let Some(submission) = self.work.pop_front()
+        {
+            let weight = weight(&submission.work);
+            taken += weight;
+            self.bytes = self.bytes.saturating_sub(weight);
+            work.push_back(submission);
+        }
+        if self.bytes < bytes_max {
+            std::mem::take(&mut self.waiting)
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 struct Outbox {
@@ -141,6 +199,7 @@ impl<D: Disk> Store<D> {
                     shared: for_thread,
                     on_event,
                     began: Instant::now(),
+                    last_had_background: false,
                 }
                 .run();
             })?;
@@ -155,6 +214,20 @@ impl<D: Disk> Store<D> {
     /// commit, when something of this writer is settled or when a full queue has room again. It must
     /// not block.
     pub fn writer(&self, wake: impl Fn() + Send + Sync + 'static) -> Writer {
+        self.writer_of(Urgency::Foreground, wake)
+    }
+
+    /// Makes a way in for work that may wait, such as a checkpoint that is made from the log
+    /// ([`Reader::replay`]): what others have handed in goes first, every second commit at least has
+    /// nothing of it while they hand in more, and no commit much more than 256 KiB.
+    ///
+    /// Its order among itself holds; work of other writers that was handed in later may be committed
+    /// before it.
+    pub fn background_writer(&self, wake: impl Fn() + Send + Sync + 'static) -> Writer {
+        self.writer_of(Urgency::Background, wake)
+    }
+
+    fn writer_of(&self, urgency: Urgency, wake: impl Fn() + Send + Sync + 'static) -> Writer {
         let id = self.shared.next_writer.fetch_add(1, Relaxed);
         let outbox = Arc::new(Outbox {
             settled: Mutex::default(),
@@ -164,6 +237,7 @@ impl<D: Disk> Store<D> {
         Writer {
             shared: Arc::clone(&self.shared),
             id,
+            urgency,
             outbox,
             next_ticket: 1,
         }
@@ -178,7 +252,10 @@ impl<D: Disk> Store<D> {
     /// How the store is doing, as of the last commit.
     #[must_use]
     pub fn status(&self) -> Status {
-        let queued_bytes = lock(&self.shared.queue).bytes;
+        let queued_bytes = {
+            let queue = lock(&self.shared.queue);
+            queue.foreground.bytes + queue.background.bytes
+        };
         Status {
             usage: self.reader.usage(),
             queued_bytes,
@@ -211,11 +288,13 @@ impl Writer {
     /// spite of [`Submitted::full`].
     pub fn submit(&mut self, work: Work) -> Result<Submitted, Busy> {
         let bytes = weight(&work);
+        let bytes_max = self.shared.bytes_max;
         let mut queue = lock(&self.shared.queue);
+        let lane = queue.lane(self.urgency);
         // A batch larger than the bound must still be possible: it goes in alone.
-        if queue.bytes > 0 && queue.bytes + bytes > self.shared.bytes_max.saturating_mul(2) {
-            if !queue.waiting.contains(&self.id) {
-                queue.waiting.push(self.id);
+        if lane.bytes > 0 && lane.bytes + bytes > bytes_max.saturating_mul(2) {
+            if !lane.waiting.contains(&self.id) {
+                lane.waiting.push(self.id);
             }
             return Err(Busy(work));
         }
@@ -234,13 +313,14 @@ impl Writer {
                 full: false,
             });
         }
-        queue.work.push_back(Submission { tag, work });
-        queue.bytes += bytes;
-        let full = queue.bytes >= self.shared.bytes_max;
-        if full && !queue.waiting.contains(&self.id) {
-            queue.waiting.push(self.id);
+        let first = queue.is_empty();
+        let lane = queue.lane(self.urgency);
+        lane.work.push_back(Submission { tag, work });
+        lane.bytes += bytes;
+        let full = lane.bytes >= bytes_max;
+        if full && !lane.waiting.contains(&self.id) {
+            lane.waiting.push(self.id);
         }
-        let first = queue.work.len() == 1;
         drop(queue);
         // When there was work already, the thread is about to look by itself.
         if first {
@@ -267,6 +347,7 @@ struct Committer<D: Disk, E> {
     shared: Arc<Shared>,
     on_event: E,
     began: Instant,
+    last_had_background: bool,
 }
 
 /// Tells everybody that nothing more is committed, however the thread ends.
@@ -302,10 +383,10 @@ impl<D: Disk, E: FnMut(Event)> Committer<D, E> {
     }
 
     /// Takes all that waits; sleeps when there is nothing to do.
-    fn take(&self, work: &mut VecDeque<Submission>, more: bool) -> (Vec<u32>, bool) {
+    fn take(&mut self, work: &mut VecDeque<Submission>, more: bool) -> (Vec<u32>, bool) {
         let due = self.log.next_due();
         let mut queue = lock(&self.shared.queue);
-        while queue.work.is_empty() && !queue.closed && !more {
+        while queue.is_empty() && !queue.closed && !more {
             let timeout = due.map(|due| due.saturating_sub(self.began.elapsed()));
             match timeout {
                 Some(Duration::ZERO) => break,
@@ -326,9 +407,13 @@ impl<D: Disk, E: FnMut(Event)> Committer<D, E> {
                 }
             }
         }
-        std::mem::swap(&mut queue.work, work);
-        queue.bytes = 0;
-        (std::mem::take(&mut queue.waiting), queue.closed)
+        let bytes_max = self.shared.bytes_max;
+        let mut waiting = queue.foreground.take(usize::MAX, bytes_max, work);
+        self.last_had_background = work.is_empty() || !self.last_had_background;
+        if self.last_had_background {
+            waiting.append(&mut queue.background.take(BACKGROUND_BYTES, bytes_max, work));
+        }
+        (waiting, queue.closed)
     }
 
     fn tell_status(&self) {
@@ -375,8 +460,9 @@ impl Drop for Farewell {
     fn drop(&mut self) {
         let mut queue = lock(&self.0.queue);
         queue.closed = true;
-        let left = std::mem::take(&mut queue.work);
-        let waiting = std::mem::take(&mut queue.waiting);
+        let mut left = VecDeque::new();
+        let mut waiting = queue.foreground.take(usize::MAX, usize::MAX, &mut left);
+        waiting.append(&mut queue.background.take(usize::MAX, usize::MAX, &mut left));
         drop(queue);
         let mut settled = left.into_iter().map(closed).collect();
         self.0.deliver(&mut settled, waiting);

@@ -7,13 +7,13 @@ use midge_codec::Version;
 
 use super::group_name_hash;
 use super::image::{Copy, Image, ImageSession, Place};
-use super::records::{MessageRecord, Records};
+use super::records::{MessageRecord, Records, Step};
 use crate::Time;
 use crate::message::{Message, MessageView};
 use crate::queue::Queued;
 use crate::route::SessionRef;
 use crate::session::{Expiry, Session, SessionWill};
-use crate::shard::{Shard, Step, Timer};
+use crate::shard::{Shard, Step as ShardStep, Timer};
 use crate::tables::RetainedMessages;
 
 /// What is restored from an image, piece by piece.
@@ -66,34 +66,32 @@ impl Restoration {
     }
 
     /// Restores a session at `shard`, unless it ended with the connection that the broker's end cut.
-    /// True if it is there now.
+    /// Gives the client id of one that is there now.
     pub fn session(
         &mut self,
-        step: &mut Step<'_>,
+        step: &mut ShardStep<'_>,
         shard: &mut Shard,
         key: SessionRef,
         read: &mut ReadRecord<'_>,
-    ) -> bool {
-        let Some(image) = self.image.sessions.remove(&key) else {
-            return false;
-        };
+    ) -> Option<Arc<str>> {
+        let image = self.image.sessions.remove(&key)?;
         if image.left.is_none() && !image.expiry.outlives_connection() {
             self.image.sessions.insert(key, image);
             self.image.end_session(key);
-            return false;
+            return None;
         }
-        let restored = self.build(step, shard, image, read);
+        let (restored, client_id) = self.build(step, shard, image, read);
         self.renamed.push((key, restored));
-        true
+        Some(client_id)
     }
 
     fn build(
         &mut self,
-        step: &mut Step<'_>,
+        step: &mut ShardStep<'_>,
         shard: &mut Shard,
         image: ImageSession,
         read: &mut ReadRecord<'_>,
-    ) -> SessionRef {
+    ) -> (SessionRef, Arc<str>) {
         let version = match image.version & 0x7F {
             3 => Version::V3_1,
             4 => Version::V3_1_1,
@@ -164,7 +162,8 @@ impl Restoration {
                 session.incoming.insert(packet_id, message);
             }
         }
-        shard.adopt(step, session)
+        let client_id = Arc::clone(&session.client_id);
+        (shard.adopt(step, session), client_id)
     }
 
     fn time(&self, unix: u64) -> Time {
@@ -227,7 +226,12 @@ impl Restoration {
 
     /// Gives what shared groups hold to their homes. To be called when all sessions are restored and
     /// their subscriptions are in the routing table. Groups without a member are gone.
-    pub fn groups(&mut self, step: &mut Step<'_>, shard: &mut Shard, read: &mut ReadRecord<'_>) {
+    pub fn groups(
+        &mut self,
+        step: &mut ShardStep<'_>,
+        shard: &mut Shard,
+        read: &mut ReadRecord<'_>,
+    ) {
         let names: Vec<(Box<str>, Box<str>)> = shard.shared_subscriptions();
         for (share_name, filter) in names {
             let hash = group_name_hash(&share_name, &filter);
@@ -259,13 +263,25 @@ impl Restoration {
     pub fn renamed(&self) -> Records {
         let mut records = Records::default();
         records.renamed(&self.renamed);
+        for (group, held) in &self.image.groups {
+            for message in held.messages.values().copied() {
+                let group = *group;
+                records.step(&Step::GroupDone { group, message });
+            }
+        }
         records
     }
 
-    /// Ends the restoration; what is left are messages and groups that nobody has a use for.
+    /// Ends the restoration; gives the messages that have holders, with their places and how many hold
+    /// each.
     #[must_use]
-    pub fn finish(self) -> Image {
-        self.image
+    pub fn finish(mut self) -> Vec<(u64, Place, u32)> {
+        for group in std::mem::take(&mut self.image.groups).into_values() {
+            for message in group.messages.into_values() {
+                self.image.unhold(message);
+            }
+        }
+        self.image.places().collect()
     }
 }
 
@@ -287,7 +303,7 @@ fn keep(record: &MessageRecord<'_>, unix_at_zero: u64) -> Arc<Message> {
 
 impl Shard {
     /// Takes a session that was restored.
-    fn adopt(&mut self, step: &mut Step<'_>, mut session: Session) -> SessionRef {
+    fn adopt(&mut self, step: &mut ShardStep<'_>, mut session: Session) -> SessionRef {
         let client_id = Arc::clone(&session.client_id);
         let deadline = session.deadline();
         session.timer = deadline;

@@ -1,7 +1,8 @@
 //! As whom the broker runs.
 
 use std::env;
-use std::os::unix::fs::chown;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 use midge_reactor::{
@@ -58,6 +59,21 @@ impl Owner {
         };
         // What this was for, opening the file again, says so if it fails.
         let _ = chown(path, user, group);
+    }
+
+    /// Makes a directory, with those above it, for the user that the broker becomes, who may not have
+    /// the right to. What is there already stays as it is.
+    pub(super) fn prepare_directory(&self, path: &Path) {
+        if !running_as_root() || path.exists() {
+            return;
+        }
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+        for directory in missing.into_iter().rev() {
+            // Whoever needs it says why it could not be made.
+            if DirBuilder::new().mode(0o700).create(directory).is_ok() {
+                self.hand_over(directory);
+            }
+        }
     }
 
     /// Becomes that user for good, if this process is root; gives what is to be logged.

@@ -58,6 +58,7 @@ impl Worker {
         let (shard, mut step) = self.core.step(tables);
         shard.end_turn(&mut step);
         self.settle_directory(tables);
+        self.hand_in();
         self.send_mail();
         for _ in 0..PASSES_MAX {
             if self.core.effects.dirty.is_empty() {
@@ -66,11 +67,20 @@ impl Worker {
             self.write_dirty(tables);
         }
         self.settle_directory(tables);
+        self.hand_in();
         self.send_mail();
         self.close_finished();
         self.send_rests();
         self.write_log();
         self.core.written();
+    }
+
+    /// Hands what is to be kept to the store: before the mail that others may answer with records of
+    /// their own, and long before an acknowledgement, which waits for the answer.
+    fn hand_in(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.hand_in(&mut self.core.shard);
+        }
     }
 
     fn send_mail(&mut self) {

@@ -100,7 +100,9 @@ impl FileDisk {
 
     /// Opens a directory to look at it, with no lock and without changing anything.
     ///
-    /// What a running process appends meanwhile may be seen or not.
+    /// What a running process appends meanwhile may be seen or not, and the end of the log may look
+    /// torn. When it takes files for new records while they are read, opening or replaying says
+    /// [`crate::OpenError::Changed`]: begin again.
     #[must_use]
     pub fn read_only(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -200,6 +202,10 @@ impl Disk for FileDisk {
     fn free_bytes(&self) -> Option<u64> {
         let figures = rustix::fs::statvfs(&self.directory).ok()?;
         figures.f_bavail.checked_mul(figures.f_frsize)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.lock.is_some()
     }
 }
 

@@ -1,15 +1,15 @@
-//! Checkpoints that are made from the log of a running store.
+//! Reading the log of a store that runs: for checkpoints that are made from it, and from outside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use midge_store::sim::SimDisk;
 use midge_store::{
-    Batch, CheckpointId, Committed, Disk, Event, FileDisk, Log, Options, Purpose, ReadError,
-    Reader, Recovery, Replayed, Settled, Store, Submission, Tag, Work, Writer,
+    Batch, CheckpointId, Committed, Disk, Event, FileDisk, Log, OpenError, Options, Purpose,
+    ReadError, Reader, Recovery, Replayed, Settled, Store, Submission, Tag, Work, Writer,
 };
 
 const RECORD: u8 = 1;
@@ -180,7 +180,7 @@ fn checkpoints_while_others_append<D: Disk>(open: impl Fn() -> D) {
     let done = AtomicBool::new(false);
     let checkpoints = std::thread::scope(|scope| {
         let maker = scope.spawn(|| {
-            let mut maker = Client::new(&store);
+            let mut maker = Client::in_background(&store);
             let mut made = 0;
             while !done.load(Ordering::Relaxed) || made < 3 {
                 maker.make_checkpoint(&store.reader());
@@ -213,14 +213,65 @@ fn checkpoints_while_others_append<D: Disk>(open: impl Fn() -> D) {
     store.close();
 
     let mut recovery = Recovery::open(open(), options()).unwrap();
-    let begin = recovery.checkpoint_begin().unwrap();
-    // The snapshot says how it was at the checkpoint's beginning, so it is read first.
-    let mut counts = Counts::default();
-    recovery
-        .replay(|step| counts.take_snapshot(&step, begin))
-        .unwrap();
-    recovery.replay(|step| counts.take_record(&step)).unwrap();
+    let counts = Counts::of(&mut recovery).unwrap();
     assert_eq!(counts, Counts([RECORDS; PRODUCERS as usize]));
+}
+
+#[test]
+fn looking_at_a_store_that_runs_shows_all_that_was_committed_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FileDisk::open(directory.path()).unwrap();
+    let store = Store::start(Recovery::open(disk, options()).unwrap(), 1 << 20, |event| {
+        panic!("{event}")
+    });
+    let store = store.unwrap();
+    let committed = AtomicU32::new(0);
+    let done = AtomicBool::new(false);
+    let (mut looks, mut again, mut segments) = (0, 0, BTreeSet::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::new(&store);
+            for number in 0..50_000 {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let mut payload = vec![0];
+                payload.extend(u32::to_le_bytes(number));
+                payload.resize(3000, 0);
+                client.submit(Work::Append(batch(Purpose::Ordinary, RECORD, &payload)));
+                committed.store(number + 1, Ordering::SeqCst);
+                // So often that segments are used again all the time.
+                if number % 50 == 49 {
+                    client.make_checkpoint(&store.reader());
+                }
+            }
+        });
+        while looks < 100 || segments.len() < 20 {
+            let before = committed.load(Ordering::SeqCst);
+            let looking = FileDisk::read_only(directory.path());
+            let counts = Recovery::open(looking, options()).and_then(|mut recovery| {
+                segments.extend(recovery.checkpoint_begin());
+                Counts::of(&mut recovery)
+            });
+            match counts {
+                Ok(counts) => {
+                    let after = committed.load(Ordering::SeqCst) + 1;
+                    assert!(
+                        (before..=after).contains(&counts.0[0]),
+                        "{before} {counts:?}"
+                    );
+                    looks += 1;
+                }
+                Err(OpenError::Changed) => again += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(again < 100 * looks, "{again} of {looks}");
+    for name in FileDisk::read_only(directory.path()).list().unwrap() {
+        assert!(name.ends_with(".seg") || name == "lock", "{name}");
+    }
 }
 
 /// The state: how many records there were of each producer.
@@ -228,6 +279,16 @@ fn checkpoints_while_others_append<D: Disk>(open: impl Fn() -> D) {
 struct Counts([u32; PRODUCERS as usize]);
 
 impl Counts {
+    fn of<D: Disk>(recovery: &mut Recovery<D>) -> Result<Self, OpenError> {
+        let mut counts = Self::default();
+        // The snapshot says how it was at the checkpoint's beginning, so it is read first.
+        if let Some(begin) = recovery.checkpoint_begin() {
+            recovery.replay(|step| counts.take_snapshot(&step, begin))?;
+        }
+        recovery.replay(|step| counts.take_record(&step))?;
+        Ok(counts)
+    }
+
     fn take_snapshot(&mut self, step: &Replayed<'_>, begin: u64) {
         let Replayed::Entry(entry) = step else {
             panic!("{step:?}");
@@ -261,6 +322,14 @@ impl Client {
     fn new<D: Disk>(store: &Store<D>) -> Self {
         let (wake, woken): (Sender<()>, _) = channel();
         let writer = store.writer(move || {
+            let _ = wake.send(());
+        });
+        Self { writer, woken }
+    }
+
+    fn in_background<D: Disk>(store: &Store<D>) -> Self {
+        let (wake, woken): (Sender<()>, _) = channel();
+        let writer = store.background_writer(move || {
             let _ = wake.send(());
         });
         Self { writer, woken }
