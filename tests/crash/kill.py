@@ -76,6 +76,8 @@ class KillLoop:
             await self._last_life()
         except BrokerEnded as error:
             self.ledger.fail(str(error))
+        except OSError as error:
+            self.ledger.fail(f"{type(error).__name__}: {error}; the log: {self.victim.log_tail(3)}")
         finally:
             self.load.expects_loss = True
             self.load.drop_all()

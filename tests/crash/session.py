@@ -17,12 +17,17 @@ class Link(asyncio.Protocol):
 
     def __init__(self, client):
         self._client = client
+        self._turn = client.turn
         self._unread = bytearray()
         self.transport = None
 
     def connection_made(self, transport):
         self.transport = transport
-        self._client.on_open(self)
+        if self._turn == self._client.turn:
+            self._client.on_open(self)
+        else:
+            # The client has given this attempt up while it was under way.
+            transport.abort()
 
     def data_received(self, data):
         client = self._client
@@ -54,6 +59,8 @@ class Client:
         self._receive_maximum = receive_maximum
         self._out = bytearray()
         self._attempt = None
+        #: Counts the connections and attempts that were cut.
+        self.turn = 0
 
     def connect(self):
         """Begins to connect, again and again until it works."""
@@ -71,8 +78,10 @@ class Client:
 
     def drop(self):
         """Cuts the connection without a word, or gives up the attempt."""
+        self.turn += 1
         if self._attempt:
             self._attempt.cancel()
+            self._attempt = None
         if self.link:
             link, self.link = self.link, None
             self.is_up = False

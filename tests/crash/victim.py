@@ -31,8 +31,10 @@ max_queued_messages 0
 log_dest stderr
 """
 
-#: Mosquitto would give up root and then not be able to write what root has made.
-MOSQUITTO_OPTIONS = "user root\nlog_type error\nlog_type warning\n"
+#: As root a broker would become somebody else, who may not write where we do.
+AS_ROOT = "user root\n" if os.geteuid() == 0 else ""
+
+MOSQUITTO_OPTIONS = "log_type error\nlog_type warning\n"
 
 
 class BrokerEnded(Exception):
@@ -66,7 +68,7 @@ class Victim:
         self.prefix = []
         self._process = None
         self._configuration = self.folder / "broker.conf"
-        text = CONFIGURATION.format(port=self.port, store=self.store)
+        text = CONFIGURATION.format(port=self.port, store=self.store) + AS_ROOT
         text += settings if self.is_ours else MOSQUITTO_OPTIONS + _known_to_mosquitto(settings)
         self._configuration.write_text(text)
 
@@ -138,6 +140,13 @@ class Victim:
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+    def ends_by_itself(self):
+        """Waits for an end that nobody asked for; returns the code, or None if there is none."""
+        try:
+            return self._process.wait(START_DEADLINE)
+        except subprocess.TimeoutExpired:
+            return None
 
     async def terminate(self):
         """SIGTERM; raises unless the broker ends well and in time."""

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use midge_codec::{Ack, AckKind, Packet, Properties, QoS, ReasonCode, SubAck, UnsubAck, Version};
+use midge_codec::{Ack, AckKind, Packet, Properties, ReasonCode, SubAck, UnsubAck, Version};
 use midge_proto::{Answer, Fault, Why};
 
 use crate::persist::Records;
@@ -128,7 +128,7 @@ impl Shard {
         self.send(step, key, &Packet::SubAck(suback));
     }
 
-    /// Sends a QoS 2 message for the first time, now that its packet identifier is safe.
+    /// Sends a message for the first time, now that its packet identifier is safe.
     fn send_held(&mut self, step: &mut Step<'_>, key: SlabKey, id: NonZeroU16) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
@@ -143,8 +143,9 @@ impl Shard {
             return;
         };
         let view = queued.message.view();
+        let qos = queued.qos;
         let form = Form {
-            qos: QoS::ExactlyOnce,
+            qos,
             packet_id: Some(id),
             dup: false,
             retain: queued.retain,
@@ -153,7 +154,7 @@ impl Shard {
         let (pool, dirty) = (&mut self.pool, &mut step.effects.dirty);
         let written = conn.write_publish(pool, dirty, step.now, &view, &form);
         if self.stats.count_written(written, &view) == Written::TooLarge {
-            self.abandon(step, key, id, QoS::ExactlyOnce);
+            self.abandon(step, key, id, qos);
             self.pump(step, key);
         }
     }

@@ -92,7 +92,8 @@ impl Shard {
         let qos = queued.qos;
         let kept = queued.message.id() != 0;
         // A client that has a QoS 2 message must be asked about the same identifier after a crash.
-        let waits = kept && qos == QoS::ExactlyOnce;
+        // What comes behind such a message does not overtake it.
+        let waits = kept && qos == QoS::ExactlyOnce || session.outgoing.has_held();
         let pushed = if waits {
             session.outgoing.push_held(qos, queued)
         } else {

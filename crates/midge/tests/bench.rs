@@ -6,7 +6,9 @@
     reason = "a test that cannot go on says so"
 )]
 
+use std::fs::Permissions;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Broker {
     port: u16,
     child: Child,
+    /// Removed with the broker.
+    _state: tempfile::TempDir,
 }
 
 impl Broker {
@@ -25,13 +29,21 @@ impl Broker {
             .local_addr()
             .unwrap()
             .port();
+        let state = tempfile::tempdir().unwrap();
+        // Whom a broker that root starts becomes has to reach it.
+        std::fs::set_permissions(state.path(), Permissions::from_mode(0o755)).unwrap();
         let child = Command::new(MIDGE)
             .args(["broker", "-q", "-p", &port.to_string()])
+            .env("STATE_DIRECTORY", state.path().join("state"))
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let broker = Self { port, child };
+        let broker = Self {
+            port,
+            child,
+            _state: state,
+        };
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begin.elapsed() < DEADLINE, "the broker does not listen");

@@ -31,6 +31,8 @@ pub struct Outgoing<M> {
     sent: usize,
     /// How many of those are unfinished.
     sent_unfinished: usize,
+    /// How many are held.
+    held: usize,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl<M> Default for Outgoing<M> {
             unfinished: 0,
             sent: 0,
             sent_unfinished: 0,
+            held: 0,
         }
     }
 }
@@ -157,6 +160,7 @@ impl<M> Outgoing<M> {
         let id = self.push(qos, message)?;
         if let Some(slot) = self.slots.back_mut() {
             slot.held = true;
+            self.held += 1;
         }
         Ok(id)
     }
@@ -167,7 +171,14 @@ impl<M> Outgoing<M> {
         let index = self.position(id)?;
         let slot = self.slots.get_mut(index).filter(|slot| slot.held)?;
         slot.held = false;
+        self.held -= 1;
         slot.message.as_ref()
+    }
+
+    /// Whether a message is held, so that one which is sent now would overtake it.
+    #[must_use]
+    pub const fn has_held(&self) -> bool {
+        self.held > 0
     }
 
     /// Puts back a delivery that an earlier run of the program had begun, in the order of sending. It is
@@ -243,7 +254,7 @@ impl<M> Outgoing<M> {
             return Acked::Unknown;
         };
         slot.step = Step::Finished;
-        slot.held = false;
+        self.held -= usize::from(core::mem::take(&mut slot.held));
         let message = slot.message.take();
         let id = slot.id;
         self.unfinished -= 1;
@@ -392,7 +403,7 @@ impl<M> Outgoing<M> {
                 && let Some(message) = slot.message.take()
             {
                 slot.step = Step::Finished;
-                slot.held = false;
+                self.held -= usize::from(core::mem::take(&mut slot.held));
                 self.unfinished -= 1;
                 if index < self.sent {
                     self.sent_unfinished -= 1;

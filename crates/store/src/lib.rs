@@ -27,10 +27,17 @@
 //! now and then ([`Status::checkpoint_due`]) hands in [`Work::BeginCheckpoint`], appends records that
 //! describe its whole state, in as many steps as it likes and between other records, and hands in
 //! [`Work::FinishCheckpoint`]. When that is committed, everything before the beginning is dropped,
-//! except for segments with records that are pinned. A snapshot record has to say what is true of
-//! everything that was handed in before it, committed yet or not. In a replay, a record of the snapshot therefore
-//! comes after records that may already speak of the same thing: it replaces what they said, and what
-//! they say of things that the replay has not met yet has to be ignored.
+//! except for segments with records that are pinned. There are two ways to make a snapshot:
+//!
+//! - *From the live state.* A snapshot record has to say what is true of everything that was handed in
+//!   before it, committed yet or not. In a replay it comes after records that may already speak of the
+//!   same thing: it replaces what they said, and what they say of things that the replay has not met
+//!   yet has to be ignored.
+//! - *From the log.* Once the beginning is committed, [`Reader::replay`] gives everything before it
+//!   from the files, and the snapshot says how it was at the beginning, whatever has been committed
+//!   since. Its records go in through [`Store::background_writer`]. Each has
+//!   [`CheckpointId::sequence`] in it; a start looks for those of [`Recovery::checkpoint_begin`] in a
+//!   first replay and applies all other records in a second one.
 //!
 //! A record whose bytes shall stay on the disk is pinned ([`Batch::pin_last`]) and read back by its
 //! [`Position`] with a [`Reader`]. Where a segment is kept for a few pinned records only

@@ -324,7 +324,7 @@ impl<D: Disk> Pool<D> {
         let to = self.segment_size.min(spare.length + STEP_BYTES);
         let made = write_zeros(&file, spare.length, to).and_then(|()| {
             spare.length = to;
-            if to == self.segment_size || to % SYNC_BYTES == 0 {
+            if to == self.segment_size || to.is_multiple_of(SYNC_BYTES) {
                 file.sync()
             } else {
                 Ok(())

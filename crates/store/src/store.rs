@@ -18,7 +18,7 @@ use crate::table::Usage;
 /// The commit thread's wish: a commit that waits for its turn on a busy machine delays everybody.
 const NICENESS: i32 = -10;
 /// Bytes of background work in one commit.
-const BACKGROUND_BYTES: usize = 256 * 1024;
+const BACKGROUND_BYTES: usize = 64 * 1024;
 /// What a piece of work weighs in the queue beside its bytes.
 const WORK_OVERHEAD: usize = 128;
 
@@ -219,7 +219,8 @@ impl<D: Disk> Store<D> {
 
     /// Makes a way in for work that may wait, such as a checkpoint that is made from the log
     /// ([`Reader::replay`]): what others have handed in goes first, every second commit at least has
-    /// nothing of it while they hand in more, and no commit much more than 256 KiB.
+    /// nothing of it while they hand in more, and none goes on after 64 KiB of it. Batches of about
+    /// that size disturb others least.
     ///
     /// Its order among itself holds; work of other writers that was handed in later may be committed
     /// before it.

@@ -59,7 +59,7 @@ pub(crate) enum HeldPacket {
     SubAck(Box<HeldSubAck>),
     /// To a subscriber.
     UnsubAck(NonZeroU16, SmallVec<[u8; 8]>),
-    /// PUBLISH of QoS 2 with this packet identifier.
+    /// PUBLISH with this packet identifier, of QoS 2 or behind one.
     Publish { session: SlabKey, id: NonZeroU16 },
     /// PUBREL.
     PubRel { id: NonZeroU16 },

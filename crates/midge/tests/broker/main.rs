@@ -156,7 +156,7 @@ fn the_other_signals_do_what_they_can() {
     let broker = Midge::start(&["-p", &port.to_string()]);
     let _client = broker.connect(port);
     broker.signal("USR1");
-    broker.expect_log("Persistence is off: there is nothing to save.");
+    broker.expect_log("What changes is saved as it changes: there is nothing to do.");
     broker.signal("USR2");
     broker.expect_log("1 connections, 1 sessions, 0 subscriptions, 0 shared subscriptions");
     assert_eq!(broker.terminate().status.code(), Some(0));

@@ -1,8 +1,9 @@
 //! A broker process and what can be done to it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,7 +55,14 @@ impl Started {
 
     fn with_directory(command: &mut Command, directory: TempDir) -> Self {
         let log = File::create(directory.path().join("stderr")).unwrap();
-        let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        // Whom a broker that root starts becomes has to reach it.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let child = command
+            .env("STATE_DIRECTORY", directory.path().join("state"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         Self { child, directory }
     }
 

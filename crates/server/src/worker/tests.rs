@@ -53,17 +53,20 @@ impl Rig {
             sys_interval: 0,
             ..Settings::default()
         };
+        let clock = Clock::start();
+        let settings = Arc::new(settings);
+        let now = Time(clock.now_ms());
         let worker = Worker::new(Parts {
             id: ME,
             shared: Arc::clone(&shared),
-            clock: Clock::start(),
+            clock,
             logger: Logger::disabled(),
             poller,
             mailbox,
             post,
-            settings: Arc::new(settings),
-            workers: 2,
-            seed: 1,
+            shard: Shard::new(ME, 2, Arc::clone(&settings), 1, now),
+            keeper: None,
+            settings,
         });
         let all_seats = Arc::new(Seats::new(None));
         Self {

@@ -116,7 +116,9 @@ impl<D: Disk> Log<D> {
         capacity: u64,
         batch_start: u64,
     ) -> Result<(), Refused> {
-        let generation = self.generation + 1;
+        // Also when this fails: the file may come back with the power, and must be nobody's twin.
+        self.generation += 1;
+        let generation = self.generation;
         let header = SegmentHeader {
             generation,
             salt: self.options.salt(generation),
@@ -136,7 +138,6 @@ impl<D: Disk> Log<D> {
                 return Err(self.pool.failed(now, generation, 0, &error));
             }
         };
-        self.generation = generation;
         let segment = Arc::new(Segment::new(
             generation,
             spare.slot,

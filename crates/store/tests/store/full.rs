@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use midge_store::sim::{Faults, SimDisk};
 use midge_store::{
-    Batch, Committed, Event, Log, Options, Purpose, Recovery, Refused, Replayed, Settled,
-    Submission, SyncPolicy, Tag, Work,
+    Batch, Committed, Event, Log, OpenError, Options, Purpose, Recovery, Refused, Replayed,
+    Settled, Submission, SyncPolicy, Tag, Work,
 };
 
 const SEGMENT: u32 = 32 * 1024;
@@ -191,6 +191,21 @@ fn what_waits_for_a_failing_sync_is_refused_and_its_segment_given_up() {
     append(&mut log, now, Purpose::Ordinary, b"after").unwrap();
     let (_, found) = start(&disk.crash(), options());
     assert_eq!(found, [b"before".to_vec(), b"after".to_vec()]);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_an_error_and_not_an_empty_store() {
+    let disk = SimDisk::new(8);
+    let (mut log, _) = start(&disk, options());
+    append(&mut log, Duration::ZERO, Purpose::Ordinary, b"kept").unwrap();
+    disk.set_faults(Faults {
+        read_error: 10_000,
+        ..Faults::default()
+    });
+    let error = Recovery::open(disk.clone(), options()).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    disk.set_faults(Faults::default());
+    assert_eq!(start(&disk, options()).1, [b"kept"]);
 }
 
 #[test]

@@ -148,6 +148,47 @@ fn closing_commits_what_waits_and_refuses_what_comes_later() {
 }
 
 #[test]
+fn background_work_is_passed_by_what_comes_later_and_is_committed_before_the_end() {
+    let disk = SimDisk::new(5);
+    let (store, _events) = start(&disk, 1 << 20);
+    // A waker that does not return holds the thread, so that work gathers.
+    let (entered, has_entered) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let mut holding = store.writer(move || {
+        let _ = entered.send(());
+        let _ = may_go_on.lock().unwrap().recv();
+    });
+    let _receipt = holding.submit(batch(b"first")).unwrap();
+    has_entered.recv_timeout(Duration::from_secs(30)).unwrap();
+
+    let (wake, background_woken) = channel();
+    let mut background = store.background_writer(move || {
+        let _ = wake.send(());
+    });
+    for number in 0..10 {
+        let _receipt = background.submit(batch(&[number; 20_000])).unwrap();
+    }
+    let (mut foreground, foreground_woken) = writer(&store);
+    let _receipt = foreground.submit(batch(b"urgent")).unwrap();
+    drop(go_on);
+    store.close();
+    let urgent = settle(&mut foreground, &foreground_woken, 1).remove(0);
+    let parts = settle(&mut background, &background_woken, 10);
+    let mut last = urgent.batch.unwrap().positions().next().unwrap();
+    for (part, ticket) in parts.into_iter().zip(1..) {
+        assert_eq!(
+            (part.outcome, part.tag.ticket),
+            (Ok(Committed::Records), ticket)
+        );
+        let position = part.batch.unwrap().positions().next().unwrap();
+        assert!(last < position, "{last:?} {position:?}");
+        last = position;
+    }
+    assert_eq!(found(&disk.crash()).len(), 12);
+}
+
+#[test]
 fn a_failing_disk_is_told_and_comes_back_without_new_work() {
     let disk = SimDisk::new(4);
     let (store, events) = start(&disk, 1 << 20);
