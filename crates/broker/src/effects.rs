@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::connection::ConnId;
 use crate::message::Message;
-use crate::route::{GroupId, Target};
+use crate::route::{GroupId, SessionRef, Target};
 use crate::stats::Stats;
 
 /// What one turn of a shard asks for. The worker carries it out in the order of the fields and clears
@@ -24,8 +24,19 @@ pub struct Effects {
     pub closed: Vec<(usize, Vec<u8>)>,
     /// Batches for other shards: `(shard, mail)` in the order of sending.
     pub mail: Vec<(u16, Mail)>,
+    /// Messages to be read from the disk; [`crate::Shard::loaded`] is to be told what they are.
+    pub loads: Vec<Load>,
     /// Lines for the log.
     pub log: Vec<LogLine>,
+}
+
+/// A session's next messages, whose contents are only on the disk.
+#[derive(Debug)]
+pub struct Load {
+    /// Who waits for them.
+    pub session: SessionRef,
+    /// Their names, as records have them. One that is not in the log yet is about to be.
+    pub messages: Vec<u64>,
 }
 
 /// A request to the directory, which knows the home of every client id.

@@ -38,7 +38,7 @@ mod window;
 mod write;
 
 pub use connection::{ConnId, Origin};
-pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, LogKind, LogLine, Mail};
+pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, Load, LogKind, LogLine, Mail};
 pub use message::{Message, MessageView};
 pub use midge_proto::Time;
 pub use settings::{ListenerSettings, QueueOverflow, Settings, Versions};

@@ -23,7 +23,7 @@ mod snapshot;
 
 pub use image::{Image, ImageCounts, Place};
 pub use records::{Kind, Malformed, RecordRef, Records};
-pub use restore::{ReadRecord, Restoration};
+pub use restore::{ReadRecord, Restoration, read_message};
 pub use snapshot::SnapshotPart;
 
 /// The name of a shared group in records: it depends on its share name and filter alone, so that it

@@ -202,8 +202,11 @@ impl Shard {
             self.journal.records.session_end(session_ref);
             let sent = session.outgoing.iter().filter_map(|(_, queued)| queued);
             // What a shared group has given away with QoS 2 is the session's; the rest has gone back.
-            for queued in sent.chain(session.queue.iter()) {
-                self.journal.records.finish(queued.message.id());
+            for message in sent
+                .map(|queued| queued.message.id())
+                .chain(session.queue.names())
+            {
+                self.journal.records.finish(message);
             }
             for (_, message) in session.incoming.iter() {
                 self.journal.records.finish(message.id());

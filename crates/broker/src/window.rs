@@ -7,10 +7,13 @@ use midge_codec::{Ack, AckKind, Packet, QoS, ReasonCode};
 use midge_proto::{Acked, Fault, Resend};
 
 use crate::deliver::Delivery;
+use crate::effects::Load;
 use crate::events;
+use crate::message::Message;
 use crate::persist;
 use crate::persist::journal::HeldPacket;
-use crate::queue::Queued;
+use crate::queue::{Loaded, Oldest, Queued, Stored};
+use crate::route::SessionRef;
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
@@ -272,26 +275,97 @@ impl Shard {
             };
             let (waiting, bytes) = (session.queue.len() + sent, session.queue.bytes());
             if !limits.are_met(waiting, bytes, size, self.stats.queued_bytes) {
-                if let Some(queued) = newest.take() {
-                    session.queue.push(queued, &mut self.spare_queues);
+                let Some(queued) = newest.take() else { break };
+                let message = queued.message.id();
+                let is_kept = session.is_persistent && message != 0 && queued.group.is_none();
+                match u32::try_from(size) {
+                    Ok(size) if is_kept && session.queue.is_long(session.conn.is_some()) => {
+                        let Queued {
+                            qos, retain, ids, ..
+                        } = queued;
+                        let stored = Stored::new(message, qos, retain, ids, size);
+                        session.queue.push_stored(stored);
+                    }
+                    _ => session.queue.push(queued, &mut self.spare_queues),
                 }
                 break;
             }
             overflows = true;
             let oldest = match limits.overflow {
-                QueueOverflow::DropOldest => session.queue.pop(&mut self.spare_queues),
+                QueueOverflow::DropOldest => session.queue.pop_oldest(&mut self.spare_queues),
                 QueueOverflow::DropNewest => None,
             };
             // The message itself is the oldest when no other is left to be dropped.
-            if let Some(dropped) = oldest.or_else(|| newest.take()) {
-                self.uncount(dropped.message.size());
-                self.stats.publish_dropped += 1;
-                self.record_done(step, key, &dropped, None);
+            match oldest.or_else(|| newest.take().map(Oldest::Queued)) {
+                Some(Oldest::Queued(dropped)) => {
+                    self.uncount(dropped.message.size());
+                    self.stats.publish_dropped += 1;
+                    self.record_done(step, key, &dropped, None);
+                }
+                Some(Oldest::Stored(dropped)) => {
+                    self.stats.publish_dropped += 1;
+                    self.drop_stored(key, dropped.message, dropped.size());
+                }
+                None => {}
             }
         }
         if overflows {
             self.log_overflow(step, key);
         }
+    }
+
+    /// A copy that is only on the disk is not wanted any more.
+    fn drop_stored(&mut self, key: SlabKey, message: u64, size: usize) {
+        self.uncount(size);
+        let session = self.session_ref(key);
+        self.journal
+            .step(&persist::records::Step::Dropped { session, message });
+        self.journal.records.finish(message);
+    }
+
+    /// Asks for the next of a session's messages that are only on the disk.
+    fn load_more(&mut self, step: &mut Step<'_>, key: SlabKey) {
+        let session_ref = self.session_ref(key);
+        let session = self.sessions.get_mut(key);
+        if let Some(messages) = session.and_then(|session| session.queue.next_load()) {
+            step.effects.loads.push(Load {
+                session: session_ref,
+                messages,
+            });
+        }
+    }
+
+    /// Takes messages that were read from the disk, in the order in which [`Load`] asked for them. Those
+    /// that could not be read are `None`: nobody will get them.
+    pub fn loaded(
+        &mut self,
+        step: &mut Step<'_>,
+        session: SessionRef,
+        messages: Vec<(u64, Option<Arc<Message>>)>,
+    ) {
+        let Some(key) = self.local(session) else {
+            return;
+        };
+        for (name, message) in messages {
+            let Some(session) = self.sessions.get_mut(key) else {
+                return;
+            };
+            match session.queue.loaded(name, message, &mut self.spare_queues) {
+                Loaded::Queued(before, now) => {
+                    let bytes = self.stats.queued_bytes.saturating_sub(before as u64);
+                    self.stats.queued_bytes = bytes + now as u64;
+                }
+                Loaded::Lost(size) => {
+                    self.stats.publish_dropped += 1;
+                    self.drop_stored(key, name, size);
+                }
+                Loaded::Unwanted => {}
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.queue.end_load();
+        }
+        self.pump(step, key);
     }
 
     /// What bounds each queue of this shard.
@@ -489,6 +563,7 @@ impl Shard {
                 self.send_next(step, key, conn_key, queued, None);
             }
         }
+        self.load_more(step, key);
         if self
             .sessions
             .get(key)

@@ -21,6 +21,17 @@ pub struct Ledger<D: Disk> {
     reader: Reader<D>,
 }
 
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Nobody holds it.
+    Unknown,
+    /// The log has it and has not said where.
+    OnItsWay,
+    /// Here.
+    At(Position),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     holders: u32,
@@ -97,6 +108,19 @@ impl<D: Disk> Ledger<D> {
             if let Some(position) = kept.position {
                 self.reader.unpin(position);
             }
+        }
+    }
+
+    /// Where a message is.
+    #[must_use]
+    pub fn whereabouts(&self, message: u64) -> Whereabouts {
+        match self.part(message).get(&message) {
+            None => Whereabouts::Unknown,
+            Some(Kept { position: None, .. }) => Whereabouts::OnItsWay,
+            Some(Kept {
+                position: Some(position),
+                ..
+            }) => Whereabouts::At(*position),
         }
     }
 

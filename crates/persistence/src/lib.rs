@@ -18,5 +18,5 @@ mod recover;
 
 pub use batch::batch_of;
 pub use checkpoint::{Snapshot, relocate, snapshot};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Whereabouts};
 pub use recover::{Recovered, Replay, recover};

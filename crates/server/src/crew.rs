@@ -11,7 +11,7 @@ use midge_reactor::{Clock, Mailbox, Poller, Sender, spawn};
 use crate::control::Command;
 use crate::log::Logger;
 use crate::mail::{MAILBOX, Post, WorkerMail};
-use crate::persistence::{Keeper, Persistence};
+use crate::persistence::{Keeper, Loads, Persistence};
 use crate::worker::{EVENTS_MAX, Parts, Shared, Worker};
 
 /// Threads of workers that run.
@@ -52,7 +52,7 @@ impl Crew {
         shared: &Arc<Shared>,
         settings: &Arc<Settings>,
         shards: Vec<Shard>,
-        persistence: Option<&Persistence>,
+        persistence: Option<(&Persistence, &Loads)>,
         clock: Clock,
         logger: &Logger,
         commands: &Sender<Command>,
@@ -74,7 +74,9 @@ impl Crew {
         let parts = self.pollers.into_iter().zip(self.mailboxes);
         let parts = parts.zip(posts).zip(shards);
         for (id, (((poller, mailbox), post), shard)) in (0..).zip(parts) {
-            let keeper = persistence.map(|persistence| Keeper::new(persistence, poller.waker()));
+            let keeper = persistence.map(|(persistence, loads)| {
+                Keeper::new(persistence, loads.loader(id), poller.waker())
+            });
             let parts = Parts {
                 id,
                 shared: Arc::clone(shared),

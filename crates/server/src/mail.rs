@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use midge_broker::{Mail, Origin, Settings};
+use midge_broker::route::SessionRef;
+use midge_broker::{Mail, Message, Origin, Settings};
 use midge_reactor::{Bounds, Pressure, Sender, Stream};
 
 use crate::seats::Seat;
@@ -19,6 +20,13 @@ pub(crate) enum WorkerMail {
     Shard(Mail),
     /// A connection, new or from another worker.
     Arrival(Box<Arrival>),
+    /// Messages of a session's queue, read from the disk.
+    Loaded {
+        /// Whose.
+        session: SessionRef,
+        /// By the names that were asked for.
+        messages: Vec<(u64, Option<Arc<Message>>)>,
+    },
     /// The settings have changed.
     Settings(Arc<Settings>),
     /// The clients of this listener may not stay.
@@ -45,7 +53,7 @@ pub(crate) struct Arrival {
 
 impl WorkerMail {
     /// What it holds in memory, roughly, in bytes.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let content = match self {
             Self::Shard(Mail::Deliver { message, .. })
             | Self::Shard(Mail::DeliverShared { message, .. })
@@ -59,6 +67,11 @@ impl WorkerMail {
             | Self::Settings(_)
             | Self::Expel(_)
             | Self::ShutDown => 0,
+            Self::Loaded { messages, .. } => messages
+                .iter()
+                .filter_map(|(_, message)| message.as_ref())
+                .map(|message| message.size())
+                .sum(),
             Self::Arrival(arrival) => arrival.bytes.len(),
             Self::LogLine { line, .. } => line.len(),
         };

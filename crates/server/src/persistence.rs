@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod keeper;
+mod loads;
 mod start;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use midge_store::{FileDisk, Store};
 
 pub(crate) use checkpoints::Checkpoints;
 pub(crate) use keeper::Keeper;
+pub(crate) use loads::Loads;
 pub(crate) use start::{restore, unix_at_zero};
 
 /// Bytes that may wait for the disk until those who bring them are asked to pause.

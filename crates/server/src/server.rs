@@ -23,7 +23,7 @@ use crate::control::{
 use crate::crew::{Crew, join, publish_log, random};
 use crate::directory::Directory;
 use crate::log::{Kind, LogError, Logger};
-use crate::persistence::{Checkpoints, Persistence, restore};
+use crate::persistence::{Checkpoints, Loads, Persistence, restore};
 use crate::seats::Seats;
 use crate::settings::broker_settings;
 use crate::tables::SharedLocks;
@@ -211,6 +211,16 @@ impl Bound {
         let commands = mailbox.sender(None);
         let crew = Crew::prepare(count).map_err(StartError::System)?;
         let senders = crew.senders();
+        let loads = match &persistence {
+            Some(kept) => {
+                let workers = crew.senders();
+                let store = &kept.persistence;
+                Some(Loads::start(store, workers, self.clock, logger.clone()))
+                    .transpose()
+                    .map_err(StartError::System)?
+            }
+            None => None,
+        };
         if let Some(first) = senders.first() {
             publish_log(&logger, first.clone());
         }
@@ -240,7 +250,10 @@ impl Bound {
         let log = logger.clone();
         let body = move || {
             let persistence = persistence;
-            let kept = persistence.as_ref().map(|kept| &kept.persistence);
+            let kept = persistence
+                .as_ref()
+                .map(|kept| &kept.persistence)
+                .zip(loads.as_ref());
             let started = crew.start(&shared, &settings, shards, kept, clock, &log, &to_control);
             let crew = match started {
                 Ok(crew) => {
@@ -257,6 +270,7 @@ impl Bound {
             let ending = control.run();
             control.stop();
             join(crew);
+            drop(loads);
             // Commits what waits, and closes the store.
             drop(persistence);
             // The log is not to hold the mailbox of a worker that has gone.

@@ -176,6 +176,10 @@ impl Worker {
                 shard.mail(&mut step, mail);
             }
             WorkerMail::Arrival(arrival) => self.arrive(*arrival, tables),
+            WorkerMail::Loaded { session, messages } => {
+                let (shard, mut step) = self.core.step(tables);
+                shard.loaded(&mut step, session, messages);
+            }
             WorkerMail::Settings(settings) => {
                 self.core.reconfigure(settings, tables);
             }

@@ -10,7 +10,7 @@ use super::image::{Copy, Image, ImageSession, Place};
 use super::records::{MessageRecord, Records, Step};
 use crate::Time;
 use crate::message::{Message, MessageView};
-use crate::queue::Queued;
+use crate::queue::{Queued, Stored};
 use crate::route::SessionRef;
 use crate::session::{Expiry, Session, SessionWill};
 use crate::shard::{Shard, Step as ShardStep, Timer};
@@ -25,6 +25,8 @@ pub struct Restoration {
     renamed: Vec<(SessionRef, SessionRef)>,
     /// What the wall clock says at time zero.
     unix_at_zero: u64,
+    /// What waits in queues is read when it is needed.
+    leaves_on_disk: bool,
     lost: u64,
 }
 
@@ -41,8 +43,15 @@ impl Restoration {
             shared: HashMap::new(),
             renamed: Vec::new(),
             unix_at_zero,
+            leaves_on_disk: false,
             lost: 0,
         }
+    }
+
+    /// Leaves on the disk what waits in queues; shards ask for it ([`crate::Effects::loads`]) when their
+    /// sessions come back.
+    pub fn leave_on_disk(&mut self) {
+        self.leaves_on_disk = true;
     }
 
     /// Greater than the name of every message; for [`Shard::persist`].
@@ -147,8 +156,16 @@ impl Restoration {
                 shard.stats.queued_bytes += size as u64;
             }
         }
-        for copy in &image.waiting {
-            if let Some(queued) = self.queued(copy, read) {
+        for copy in image.waiting {
+            if self.leaves_on_disk {
+                let Some(known) = self.image.messages.get(&copy.message) else {
+                    continue;
+                };
+                let stored = Stored::new(copy.message, copy.qos, copy.retain, copy.ids, known.size);
+                shard.stats.queued_messages += 1;
+                shard.stats.queued_bytes += stored.size() as u64;
+                session.queue.push_stored(stored);
+            } else if let Some(queued) = self.queued(&copy, read) {
                 shard.stats.queued_messages += 1;
                 shard.stats.queued_bytes += queued.message.size() as u64;
                 session.queue.push(queued, &mut shard.spare_queues);
@@ -283,6 +300,13 @@ impl Restoration {
         }
         self.image.places().collect()
     }
+}
+
+/// Makes a message of its record. `unix_at_zero`: what the wall clock says at time zero. `None` if the
+/// record does not read as one.
+#[must_use]
+pub fn read_message(record: &[u8], unix_at_zero: u64) -> Option<Arc<Message>> {
+    MessageRecord::read(record).map(|record| keep(&record, unix_at_zero))
 }
 
 fn keep(record: &MessageRecord<'_>, unix_at_zero: u64) -> Arc<Message> {

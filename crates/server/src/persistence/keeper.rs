@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge_broker::persist::Records;
-use midge_broker::{Shard, Step, Time};
+use midge_broker::{Load, Shard, Step, Time};
 use midge_persistence::{Ledger, batch_of};
 use midge_reactor::Waker;
 use midge_store::{FileDisk, Settled, Work, Writer};
 
 use super::Persistence;
+use super::loads::Loader;
 
 /// After how long a worker tries again what even a full disk should take, in milliseconds.
 const RETRY_MS: u64 = 1_000;
@@ -20,6 +21,7 @@ const SPARES_MAX: usize = 8;
 
 /// Hands a shard's records to the store, and tells the shard what became of them.
 pub(crate) struct Keeper {
+    loader: Option<Loader>,
     writer: Writer,
     ledger: Arc<Ledger<FileDisk>>,
     /// The store has something to tell.
@@ -38,7 +40,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(persistence: &Persistence, waker: Waker) -> Self {
+    pub(crate) fn new(persistence: &Persistence, loader: Option<Loader>, waker: Waker) -> Self {
         let told = Arc::new(AtomicBool::new(false));
         let tell = Arc::clone(&told);
         let wake = move || {
@@ -47,6 +49,7 @@ impl Keeper {
             let _ = waker.wake();
         };
         Self {
+            loader,
             writer: persistence.store.writer(wake),
             ledger: Arc::clone(&persistence.ledger),
             told,
@@ -57,6 +60,13 @@ impl Keeper {
             settled: Vec::new(),
             is_full: false,
             retry_at: None,
+        }
+    }
+
+    /// Has messages read, which come by mail.
+    pub(crate) fn load(&self, load: Load) {
+        if let Some(loader) = &self.loader {
+            loader.request(load);
         }
     }
 

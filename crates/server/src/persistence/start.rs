@@ -66,6 +66,7 @@ pub(crate) fn restore(
     let counts = image.counts();
     let unix_at_zero = unix_at_zero(clock);
     let mut restoration = Restoration::new(image, unix_at_zero);
+    restoration.leave_on_disk();
     let next_message = restoration.next_message();
     let reader = recovery.reader();
     let mut read = reading(&reader);

@@ -80,6 +80,9 @@ impl Worker {
     fn hand_in(&mut self) {
         if let Some(keeper) = &mut self.keeper {
             keeper.hand_in(&mut self.core.shard);
+            for load in self.core.effects.loads.drain(..) {
+                keeper.load(load);
+            }
         }
     }
 
