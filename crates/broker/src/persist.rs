@@ -16,14 +16,21 @@
 
 pub(crate) mod fields;
 mod image;
+mod import;
 pub(crate) mod journal;
 pub(crate) mod records;
 mod restore;
+mod show;
 mod snapshot;
 
 pub use image::{Image, ImageCounts, Place};
+pub use import::{Import, ImportedCopy, ImportedMessage, ImportedSession, says_nothing};
 pub use records::{Kind, Malformed, RecordRef, Records};
-pub use restore::{ReadRecord, Restoration, read_message};
+pub use restore::{Part, ReadRecord, Restoration, read_message};
+pub use show::{
+    ContentsView, CopyView, GroupView, RetainedView, SentView, SessionView, StoredView,
+    SubscriptionView, WillView,
+};
 pub use snapshot::SnapshotPart;
 
 /// The name of a shared group in records: it depends on its share name and filter alone, so that it

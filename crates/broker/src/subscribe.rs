@@ -215,20 +215,25 @@ impl Shard {
                 options: subscribed.options.persistent(),
                 subscription_id: subscribed.id,
             };
-            // The decoder had checked it.
-            let Ok(parsed) = Filter::parse(filter) else {
-                continue;
-            };
-            let filter = format!("{mount_point}{}", parsed.filter).into();
-            self.changes.push(match parsed.share_name {
-                None => Change::Subscribe { filter, target },
-                Some(group) => Change::Join {
-                    group: group.into(),
-                    filter,
-                    target,
-                    presence: Arc::clone(presence.get_or_insert_with(Arc::default)),
-                },
-            });
+            // The decoder had checked the filter.
+            let shared = filter.strip_prefix("$share/");
+            self.changes
+                .push(match shared.and_then(|rest| rest.split_once('/')) {
+                    None if mount_point.is_empty() => Change::Subscribe {
+                        filter: filter.into(),
+                        target,
+                    },
+                    None => Change::Subscribe {
+                        filter: format!("{mount_point}{filter}").into(),
+                        target,
+                    },
+                    Some((group, filter)) => Change::Join {
+                        group: group.into(),
+                        filter: format!("{mount_point}{filter}").into(),
+                        target,
+                        presence: Arc::clone(presence.get_or_insert_with(Arc::default)),
+                    },
+                });
         }
         session.presence = presence;
     }

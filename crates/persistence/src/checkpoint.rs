@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::recover::Replay;
 
 /// Bytes of snapshot records in one batch. What clients wait for comes in between.
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The state at the beginning of a checkpoint.
 #[derive(Debug)]
@@ -57,6 +57,15 @@ pub fn snapshot<D: Disk>(
 }
 
 impl Snapshot {
+    /// The snapshot of a state that does not come from the log.
+    pub(crate) const fn of(image: Image, checkpoint: CheckpointId) -> Self {
+        Self {
+            image,
+            checkpoint,
+            events: Vec::new(),
+        }
+    }
+
     /// Gives the batches that are to be appended, one after the other, until `append` says that one was
     /// refused. True when all were taken.
     pub fn write(&self, append: &mut dyn FnMut(Batch) -> bool) -> bool {

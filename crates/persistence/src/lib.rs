@@ -12,6 +12,8 @@
 
 mod batch;
 mod checkpoint;
+pub mod dump;
+pub mod import;
 mod ledger;
 pub mod mosquitto_db;
 mod recover;

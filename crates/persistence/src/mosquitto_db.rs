@@ -38,4 +38,4 @@ pub use record::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! From the log to an image.
 
-use midge_broker::persist::{Image, Kind, SnapshotPart};
+use midge_broker::persist::{Image, Kind, SnapshotPart, says_nothing};
 use midge_store::{Disk, Entry, Event, OpenError, Options, Position, Recovery, Replayed};
 
 /// A store that has been read.
@@ -10,7 +10,7 @@ pub struct Recovered<D: Disk> {
     pub recovery: Recovery<D>,
     /// What it holds.
     pub image: Image,
-    /// Whether there had been nothing: the store may be new.
+    /// Whether there had been nothing, or no more than the beginning of an import: the store is new.
     pub is_new: bool,
     /// Records of kinds that this version does not know.
     pub unknown: u64,
@@ -27,7 +27,13 @@ pub fn recover<D: Disk>(disk: D, options: Options) -> Result<Recovered<D>, OpenE
     let mut replay = Replay::new(recovery.checkpoint_begin());
     recovery.replay(|replayed| replay.take(&replayed))?;
     let events = recovery.take_events();
-    let is_new = recovery.is_empty();
+    let is_damaged = events.iter().any(|event| {
+        matches!(
+            event,
+            Event::Hole { .. } | Event::CheckpointLost | Event::Quarantined { .. }
+        )
+    });
+    let is_new = recovery.is_empty() || replay.is_blank && !is_damaged;
     let unknown = replay.unknown;
     Ok(Recovered {
         recovery,
@@ -49,6 +55,8 @@ pub struct Replay {
     snapshot_of: Option<u64>,
     waiting: Vec<Waiting>,
     unknown: u64,
+    /// No record has said anything.
+    is_blank: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +80,7 @@ impl Replay {
             snapshot_of: checkpoint,
             waiting: Vec::new(),
             unknown: 0,
+            is_blank: checkpoint.is_none(),
         }
     }
 
@@ -86,8 +95,10 @@ impl Replay {
         };
         let Some(kind) = Kind::from_number(entry.kind) else {
             self.unknown += 1;
+            self.is_blank = false;
             return;
         };
+        self.is_blank = self.is_blank && says_nothing(kind, entry.payload);
         match (kind, self.snapshot_of) {
             (Kind::Snapshot, Some(checkpoint)) => self.snapshot(entry, checkpoint),
             // Of a checkpoint that was not finished.

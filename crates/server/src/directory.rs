@@ -1,18 +1,22 @@
 //! Which worker holds the session of which client id.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
 
 /// Parts of the directory, each under its own lock: clients that connect at the same moment rarely
 /// meet at one.
 const PARTS: usize = 64;
 
+type HomesById = HashMap<Arc<str>, u16, RandomState>;
+
 /// The home of every session, by client id. Asked once per CONNECT.
 pub(crate) struct Directory {
-    parts: Vec<Mutex<HashMap<Arc<str>, u16>>>,
+    parts: Vec<Mutex<HomesById>>,
     hasher: RandomState,
     clients: AtomicUsize,
     clients_max: AtomicUsize,
@@ -34,7 +38,7 @@ impl Directory {
     pub(crate) fn new(clients_max: Option<usize>) -> Self {
         let directory = Self {
             parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             clients: AtomicUsize::new(0),
             clients_max: AtomicUsize::new(0),
         };
@@ -99,7 +103,7 @@ impl Directory {
         self.clients.fetch_update(Relaxed, Relaxed, add).is_ok()
     }
 
-    fn part(&self, client_id: &str) -> MutexGuard<'_, HashMap<Arc<str>, u16>> {
+    fn part(&self, client_id: &str) -> MutexGuard<'_, HomesById> {
         let hash = self.hasher.hash_one(client_id) as usize;
         #[expect(clippy::indexing_slicing, reason = "there are always PARTS parts")]
         let part = &self.parts[hash % PARTS];

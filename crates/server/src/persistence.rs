@@ -1,6 +1,7 @@
 //! The state on disk: recovered at the start, kept while the broker runs, made shorter in the background.
 
 mod checkpoints;
+mod import;
 mod keeper;
 mod loads;
 mod start;

@@ -201,8 +201,15 @@ impl Bound {
             .collect();
         let persistence = match &general.persistence {
             Some(persistence) => Some(
-                Kept::open(persistence, &mut shards, &shared, self.clock, &logger)
-                    .map_err(StartError::Persistence)?,
+                Kept::open(
+                    persistence,
+                    settings.persistent_client_expiration,
+                    &mut shards,
+                    &shared,
+                    self.clock,
+                    &logger,
+                )
+                .map_err(StartError::Persistence)?,
             ),
             None => None,
         };
@@ -301,12 +308,13 @@ impl Kept {
     /// Opens the store and gives what it holds to the shards.
     fn open(
         settings: &config::Persistence,
+        session_secs_max: Option<u64>,
         shards: &mut [Shard],
         shared: &Shared,
         clock: Clock,
         logger: &Logger,
     ) -> Result<Self, String> {
-        let restored = restore(settings, shards, shared, clock, logger)?;
+        let restored = restore(settings, session_secs_max, shards, shared, clock, logger)?;
         for shard in shards {
             shard.persist(restored.next_message, restored.unix_at_zero);
         }

@@ -53,6 +53,12 @@ impl SharedLocks {
         }
     }
 
+    /// Applies changes of subscriptions outside of turns.
+    pub(crate) fn apply(&self, changes: &mut Vec<Change>) {
+        let mut routing = self.routing.write().unwrap_or_else(PoisonError::into_inner);
+        apply_changes(&mut routing, changes);
+    }
+
     /// Changes the retained messages before anybody is served.
     pub(crate) fn restore_retained(&self, fill: &mut dyn FnMut(&mut RetainedMessages)) {
         fill(

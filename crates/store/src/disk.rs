@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 
 mod file;
 
@@ -114,6 +115,23 @@ pub(crate) fn write_zeros<F: DiskFile>(file: &F, mut from: u64, to: u64) -> io::
         let part = usize::try_from(to - from).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));
         write_all(file, from, ZEROS.get(..part).unwrap_or(&ZEROS))?;
         from += part as u64;
+    }
+    Ok(())
+}
+
+/// Writes what is there once more.
+pub(crate) fn rewrite<F: DiskFile>(file: &F, range: Range<u64>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    let mut at = range.start;
+    while at < range.end {
+        let part = usize::try_from(range.end - at).map_or(buffer.len(), |n| n.min(buffer.len()));
+        let bytes = buffer.get_mut(..part).unwrap_or_default();
+        let read = read_full(file, at, bytes)?;
+        if read == 0 {
+            break;
+        }
+        write_all(file, at, bytes.get(..read).unwrap_or_default())?;
+        at += read as u64;
     }
     Ok(())
 }

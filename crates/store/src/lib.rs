@@ -15,7 +15,11 @@
 //!   the last good sync, and a new one is begun. A batch that was refused for that reason may still
 //!   turn up, if the process ends before another commit succeeds.
 //! - On a full disk what needs new room is refused with figures, while removals and checkpoints may
-//!   use a reserve; when there is room again, the log goes on by itself. Reading always works.
+//!   use a reserve and the room that ordinary work has to leave: as much as the next checkpoint may
+//!   take, which is the last one and what was added since. So a checkpoint that is made when it is due
+//!   can always be written, unless other programs take the room. When there is room again, the log
+//!   goes on by itself and says so ([`Event::Recovered`]), within a second and without being handed
+//!   anything. Reading always works.
 //!
 //! # How it is used
 //!

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{Batch, Purpose};
-use crate::disk::{Disk, DiskFile, write_all};
+use crate::disk::{Disk, DiskFile, rewrite, write_all};
 use crate::event::{Event, Refused};
-use crate::format::{Checkpoint, Class, Position, SECOND_COPY, record_size};
+use crate::format::{Checkpoint, Class, DATA_START, Position, SECOND_COPY, record_size};
 use crate::options::{Options, SyncPolicy};
 use crate::pool::{Pool, Spare};
 use crate::reader::Reader;
@@ -163,6 +164,7 @@ impl<D: Disk> Log<D> {
     /// What the owner needs of segments before the last checkpoint has to be pinned by now.
     #[must_use]
     pub fn start(recovery: Recovery<D>) -> Self {
+        let doubtful = recovery.doubtful;
         let mut log = Self {
             pool: Pool::new(
                 Arc::clone(&recovery.disk),
@@ -189,7 +191,7 @@ impl<D: Disk> Log<D> {
             figures: Figures::default(),
             closed: false,
         };
-        log.sync_recovered();
+        log.sync_recovered(doubtful.0, doubtful.1);
         // Not exact, and enough to know that a checkpoint is due after many restarts.
         log.figures.since_checkpoint = log.table.bytes_since_start();
         log.grown = log.figures.since_checkpoint;
@@ -198,16 +200,21 @@ impl<D: Disk> Log<D> {
     }
 
     /// Makes durable what was found: after a kill it may be in the system's memory only, and from
-    /// now on it counts as committed.
-    fn sync_recovered(&mut self) {
+    /// now on it counts as committed. It is written once more, because after a sync that failed the
+    /// system may take for clean what never reached the disk.
+    fn sync_recovered(&mut self, generation: u64, doubtful: Range<u64>) {
         let Some(newest) = self.table.newest() else {
             return;
         };
-        let synced = self
-            .table
-            .file(&newest)
-            .and_then(|file| file.sync())
-            .and_then(|()| self.disk.sync_directory());
+        let synced = self.table.file(&newest).and_then(|file| {
+            if newest.generation == generation {
+                // With nothing synced after it, the header is in doubt as well.
+                let from = Some(doubtful.start).filter(|&start| start > DATA_START);
+                rewrite(&*file, from.unwrap_or(0)..doubtful.end)?;
+            }
+            file.sync()?;
+            self.disk.sync_directory()
+        });
         if let Err(error) = synced {
             self.events.push(Event::DiskFailed {
                 segment: newest.generation,
@@ -318,7 +325,8 @@ impl<D: Disk> Log<D> {
         self.pool.bytes()
     }
 
-    /// Whether the log has become long enough to be worth a checkpoint.
+    /// Whether the log has become long enough to be worth a checkpoint; on a disk that is full or
+    /// nearly so, it is worth one earlier.
     #[must_use]
     pub fn checkpoint_due(&self) -> bool {
         let figures = self.figures;

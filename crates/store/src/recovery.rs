@@ -22,7 +22,7 @@ use crate::disk::{Disk, DiskFile, read_full};
 use crate::event::{Event, OpenError};
 use crate::format::{
     Checkpoint, Class, DATA_START, HeaderCopy, SECOND_COPY, SEGMENT_HEADER, SegmentHeader,
-    decode_begin,
+    decode_begin, record_size,
 };
 use crate::options::Options;
 use crate::pool::Spare;
@@ -46,6 +46,8 @@ pub struct Recovery<D: Disk> {
     pub(crate) end: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) events: Vec<Event>,
+    /// Segment and bytes of what may be in the system's memory only.
+    pub(crate) doubtful: (u64, Range<u64>),
     replayed: bool,
 }
 
@@ -105,6 +107,7 @@ impl<D: Disk> Recovery<D> {
             end: tail.end,
             checkpoint,
             events: found.events,
+            doubtful: (generation, tail.doubtful),
             replayed: false,
         })
     }
@@ -403,6 +406,8 @@ fn inspect<D: Disk>(disk: &D, name: &str) -> io::Result<(HeaderCopy, u64)> {
 struct Tail {
     /// The last sequence that counts.
     end: u64,
+    /// Bytes of the newest segment with records of which none says that they were synced.
+    doubtful: Range<u64>,
     /// The last checkpoint that is complete in the newest segment.
     checkpoint: Option<Checkpoint>,
     torn: Option<Event>,
@@ -411,8 +416,11 @@ struct Tail {
 /// The state of the walk that finds the tail.
 #[derive(Clone, Copy, Debug)]
 struct Walk {
-    /// End of the last whole batch.
+    /// End of the last whole batch: its sequence and where it ends.
     batch_end: u64,
+    end_offset: u64,
+    /// Where the commit began that it belongs to.
+    commit_offset: u64,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -431,6 +439,8 @@ impl Tail {
         let mut expected = header.first;
         let mut walk = Walk {
             batch_end: synced,
+            end_offset: DATA_START,
+            commit_offset: DATA_START,
             checkpoint: None,
         };
         // The first gap that no mark covers, with the walk as it was before. One is enough: a mark
@@ -438,10 +448,12 @@ impl Tail {
         let mut gap: Option<(Range<u64>, Walk)> = None;
         let mut beyond = 0;
         loop {
-            let (record, payload) = match scanner.next() {
+            let (offset, record, payload) = match scanner.next() {
                 Found::Record {
-                    header, payload, ..
-                } => (header, payload),
+                    offset,
+                    header,
+                    payload,
+                } => (offset, header, payload),
                 Found::Damage { .. } => continue,
                 Found::End { .. } => break,
             };
@@ -452,12 +464,16 @@ impl Tail {
                 gap = Some((missing, walk));
             }
             expected = record.sequence + 1;
+            if record.synced + 1 == record.sequence {
+                walk.commit_offset = offset;
+            }
             if record.class == Class::CheckpointEnd {
                 walk.checkpoint = decode_begin(payload, record.sequence).or(walk.checkpoint);
             }
             beyond += 1;
             if record.last_of_batch {
                 walk.batch_end = record.sequence;
+                walk.end_offset = offset + record_size(record.length as usize) as u64;
                 if gap.is_none() {
                     beyond = 0;
                 }
@@ -472,6 +488,7 @@ impl Tail {
         });
         Ok(Self {
             end,
+            doubtful: counted.commit_offset..counted.end_offset,
             checkpoint: counted.checkpoint,
             torn,
         })

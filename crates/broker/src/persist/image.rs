@@ -1,8 +1,10 @@
 //! The state that records add up to, without the messages' contents.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 
+use foldhash::fast::RandomState;
+use hashbrown::hash_map::Entry;
 use midge_codec::QoS;
 
 use super::fields::Fields;
@@ -17,6 +19,9 @@ use crate::session::{Expiry, Subscribed, SubscriptionList};
 /// Where the log keeps a record, in the log's own form.
 pub type Place = [u8; 16];
 
+/// Tables here are large, and their keys come from our own records.
+type HashMap<K, V> = hashbrown::HashMap<K, V, RandomState>;
+
 /// Everything that is kept, as of some point of the log.
 ///
 /// Records may speak of sessions and messages that are unknown here: of sessions that ended while a
@@ -24,7 +29,8 @@ pub type Place = [u8; 16];
 /// then.
 #[derive(Debug, Default)]
 pub struct Image {
-    pub(crate) sessions: HashMap<SessionRef, ImageSession>,
+    /// Boxed, so that the table stays small and can be renamed and grow at little cost.
+    pub(crate) sessions: HashMap<SessionRef, Box<ImageSession>>,
     pub(crate) messages: HashMap<u64, ImageMessage>,
     pub(crate) groups: HashMap<u64, ImageGroup>,
     pub(crate) retained: HashMap<Box<str>, ImageRetained>,
@@ -309,24 +315,34 @@ impl Image {
                 delay_secs: will.delay_secs,
             })
         });
-        let known = self.sessions.remove(&record.session);
-        let (subscriptions, waiting, sent, incoming) = known.map_or_else(Default::default, |old| {
-            (old.subscriptions, old.waiting, old.sent, old.incoming)
-        });
-        let session = ImageSession {
-            client_id: record.client_id.into(),
-            user_name: record.user_name.map(Into::into),
-            mount_point: record.mount_point.map(Into::into),
-            version: record.version,
-            expiry: record.expiry,
-            will,
-            left: None,
-            subscriptions,
-            waiting,
-            sent,
-            incoming,
-        };
-        self.sessions.insert(record.session, session);
+        let user_name = record.user_name.map(Into::into);
+        let mount_point = record.mount_point.map(Into::into);
+        match self.sessions.entry(record.session) {
+            Entry::Occupied(mut known) => {
+                let session = known.get_mut();
+                session.user_name = user_name;
+                session.mount_point = mount_point;
+                session.version = record.version;
+                session.expiry = record.expiry;
+                session.will = will;
+                session.left = None;
+            }
+            Entry::Vacant(new) => {
+                new.insert(Box::new(ImageSession {
+                    client_id: record.client_id.into(),
+                    user_name,
+                    mount_point,
+                    version: record.version,
+                    expiry: record.expiry,
+                    will,
+                    left: None,
+                    subscriptions: SubscriptionList::default(),
+                    waiting: VecDeque::new(),
+                    sent: BTreeMap::new(),
+                    incoming: BTreeMap::new(),
+                }));
+            }
+        }
     }
 
     pub(crate) fn end_session(&mut self, session: SessionRef) {
@@ -502,7 +518,8 @@ impl Image {
     }
 
     fn rename(&mut self, fields: &mut Fields<'_>) -> Option<()> {
-        let mut renamed = HashMap::with_capacity(self.sessions.len());
+        let hasher = RandomState::default();
+        let mut renamed = HashMap::with_capacity_and_hasher(self.sessions.len(), hasher);
         while !fields.is_empty() {
             let (old, new) = (fields.session()?, fields.session()?);
             if let Some(session) = self.sessions.remove(&old) {

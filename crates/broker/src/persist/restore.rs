@@ -14,21 +14,41 @@ use crate::queue::{Queued, Stored};
 use crate::route::SessionRef;
 use crate::session::{Expiry, Session, SessionWill};
 use crate::shard::{Shard, Step as ShardStep, Timer};
-use crate::tables::RetainedMessages;
+use crate::tables::{Change, RetainedMessages};
 
 /// What is restored from an image, piece by piece.
 #[derive(Debug)]
 pub struct Restoration {
     image: Image,
-    /// Messages with more than one holder, so that all of them share one.
-    shared: HashMap<u64, Arc<Message>>,
+    read_back: ReadBack,
     renamed: Vec<(SessionRef, SessionRef)>,
     /// What the wall clock says at time zero.
     unix_at_zero: u64,
     /// What waits in queues is read when it is needed.
     leaves_on_disk: bool,
+}
+
+/// Messages that were read.
+#[derive(Debug, Default)]
+struct ReadBack {
+    /// Those with more than one holder, so that all of them share one.
+    shared: HashMap<u64, Arc<Message>>,
+    /// How many could not be.
     lost: u64,
 }
+
+/// The sessions of one shard, which can be restored beside those of the others.
+#[derive(Debug, Default)]
+pub struct Part {
+    sessions: Vec<(SessionRef, Box<ImageSession>)>,
+    read_back: ReadBack,
+    renamed: Vec<(SessionRef, SessionRef)>,
+    /// Those that ended with their connection.
+    ended: Vec<(SessionRef, Box<ImageSession>)>,
+}
+
+/// Sessions that are restored between two changes of the tables.
+const CHANGES_EVERY: usize = 1024;
 
 /// Reads the record at a place of the log.
 pub type ReadRecord<'a> = dyn FnMut(Place) -> Option<Vec<u8>> + 'a;
@@ -40,11 +60,10 @@ impl Restoration {
     pub fn new(image: Image, unix_at_zero: u64) -> Self {
         Self {
             image,
-            shared: HashMap::new(),
+            read_back: ReadBack::default(),
             renamed: Vec::new(),
             unix_at_zero,
             leaves_on_disk: false,
-            lost: 0,
         }
     }
 
@@ -63,7 +82,56 @@ impl Restoration {
     /// How many messages could not be read back, so that somebody misses them.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.lost
+        self.read_back.lost
+    }
+
+    /// Shares the sessions out among so many shards.
+    pub fn share_out(&mut self, shards: usize) -> Vec<Part> {
+        let mut parts: Vec<Part> = std::iter::repeat_with(Part::default).take(shards).collect();
+        let sessions = std::mem::take(&mut self.image.sessions);
+        let each = sessions.len().div_ceil(shards.max(1));
+        let mut sessions = sessions.into_iter();
+        for part in &mut parts {
+            part.sessions = sessions.by_ref().take(each).collect();
+        }
+        parts
+    }
+
+    /// Restores the sessions of a part at its shard. `apply` gets the changes of the routing table in
+    /// larger pieces, `each` the client id of each session that is there.
+    pub fn part(
+        &self,
+        now: Time,
+        shard: &mut Shard,
+        part: &mut Part,
+        read: &mut ReadRecord<'_>,
+        apply: &mut dyn FnMut(&mut Vec<Change>),
+        each: &mut dyn FnMut(&Arc<str>),
+    ) {
+        part.renamed.reserve(part.sessions.len());
+        for (key, image) in std::mem::take(&mut part.sessions) {
+            if has_ended(&image) {
+                part.ended.push((key, image));
+                continue;
+            }
+            let (restored, client_id) = self.build(now, shard, *image, &mut part.read_back, read);
+            part.renamed.push((key, restored));
+            each(&client_id);
+            if part.renamed.len().is_multiple_of(CHANGES_EVERY) {
+                apply(&mut shard.changes);
+            }
+        }
+        apply(&mut shard.changes);
+    }
+
+    /// Takes a part back that has been restored.
+    pub fn join(&mut self, part: Part) {
+        self.renamed.extend(part.renamed);
+        self.read_back.lost += part.read_back.lost;
+        for (key, image) in part.ended.into_iter().chain(part.sessions) {
+            self.image.sessions.insert(key, image);
+            self.image.end_session(key);
+        }
     }
 
     /// The client ids of all sessions, to be shared out among the shards.
@@ -84,21 +152,25 @@ impl Restoration {
         read: &mut ReadRecord<'_>,
     ) -> Option<Arc<str>> {
         let image = self.image.sessions.remove(&key)?;
-        if image.left.is_none() && !image.expiry.outlives_connection() {
+        if has_ended(&image) {
             self.image.sessions.insert(key, image);
             self.image.end_session(key);
             return None;
         }
-        let (restored, client_id) = self.build(step, shard, image, read);
+        let mut back = std::mem::take(&mut self.read_back);
+        let (restored, client_id) = self.build(step.now, shard, *image, &mut back, read);
+        self.read_back = back;
+        shard.settle_tables(step);
         self.renamed.push((key, restored));
         Some(client_id)
     }
 
     fn build(
-        &mut self,
-        step: &mut ShardStep<'_>,
+        &self,
+        now: Time,
         shard: &mut Shard,
         image: ImageSession,
+        back: &mut ReadBack,
         read: &mut ReadRecord<'_>,
     ) -> (SessionRef, Arc<str>) {
         let version = match image.version & 0x7F {
@@ -115,13 +187,13 @@ impl Restoration {
         // Who was connected lost the connection just now.
         session.ends_at = match (image.left, image.expiry) {
             (Some(left), _) => left.ends_at.map_or(Time::NEVER, |at| self.time(at)),
-            (None, Expiry::After(seconds)) => step.now.plus_secs(seconds),
+            (None, Expiry::After(seconds)) => now.plus_secs(seconds),
             (None, _) => Time::NEVER,
         };
         session.will = image.will.map(|will| {
             let due = match image.left.and_then(|left| left.will_due) {
                 Some(due) => self.time(due),
-                None => step.now.plus_secs(u64::from(will.delay_secs)),
+                None => now.plus_secs(u64::from(will.delay_secs)),
             };
             Box::new(SessionWill {
                 topic: will.topic,
@@ -140,7 +212,7 @@ impl Restoration {
             let queued = if sent.received {
                 None
             } else {
-                match self.queued(&sent.copy, read) {
+                match self.queued(&sent.copy, back, read) {
                     Some(queued) => Some(queued),
                     None => continue,
                 }
@@ -165,14 +237,14 @@ impl Restoration {
                 shard.stats.queued_messages += 1;
                 shard.stats.queued_bytes += stored.size() as u64;
                 session.queue.push_stored(stored);
-            } else if let Some(queued) = self.queued(&copy, read) {
+            } else if let Some(queued) = self.queued(&copy, back, read) {
                 shard.stats.queued_messages += 1;
                 shard.stats.queued_bytes += queued.message.size() as u64;
                 session.queue.push(queued, &mut shard.spare_queues);
             }
         }
         for (packet_id, message) in image.incoming {
-            if let Some(message) = self.message(message, read) {
+            if let Some(message) = self.message(message, back, read) {
                 session.incoming_bytes += message.size();
                 shard.stats.queued_messages += 1;
                 shard.stats.queued_bytes += message.size() as u64;
@@ -180,16 +252,21 @@ impl Restoration {
             }
         }
         let client_id = Arc::clone(&session.client_id);
-        (shard.adopt(step, session), client_id)
+        (shard.adopt(session), client_id)
     }
 
     fn time(&self, unix: u64) -> Time {
         Time(unix.saturating_sub(self.unix_at_zero))
     }
 
-    fn queued(&mut self, copy: &Copy, read: &mut ReadRecord<'_>) -> Option<Queued> {
+    fn queued(
+        &self,
+        copy: &Copy,
+        back: &mut ReadBack,
+        read: &mut ReadRecord<'_>,
+    ) -> Option<Queued> {
         Some(Queued {
-            message: self.message(copy.message, read)?,
+            message: self.message(copy.message, back, read)?,
             qos: copy.qos,
             retain: copy.retain,
             ids: copy.ids.clone(),
@@ -198,8 +275,13 @@ impl Restoration {
     }
 
     /// A message with its contents.
-    fn message(&mut self, id: u64, read: &mut ReadRecord<'_>) -> Option<Arc<Message>> {
-        if let Some(message) = self.shared.get(&id) {
+    fn message(
+        &self,
+        id: u64,
+        back: &mut ReadBack,
+        read: &mut ReadRecord<'_>,
+    ) -> Option<Arc<Message>> {
+        if let Some(message) = back.shared.get(&id) {
             return Some(Arc::clone(message));
         }
         let known = *self.image.messages.get(&id)?;
@@ -210,22 +292,23 @@ impl Restoration {
             .filter(|record| record.id == id)
             .map(|record| keep(&record, self.unix_at_zero));
         if message.is_none() {
-            self.lost += 1;
+            back.lost += 1;
         }
         let message = message?;
         if known.holders > 1 {
-            self.shared.insert(id, Arc::clone(&message));
+            back.shared.insert(id, Arc::clone(&message));
         }
         Some(message)
     }
 
     /// Gives the retained messages to their store.
     pub fn retained(&mut self, store: &mut RetainedMessages, read: &mut ReadRecord<'_>) {
+        let mut back = std::mem::take(&mut self.read_back);
         for (topic, retained) in std::mem::take(&mut self.image.retained) {
             if retained.message == 0 {
                 continue;
             }
-            let Some(message) = self.message(retained.message, read) else {
+            let Some(message) = self.message(retained.message, &mut back, read) else {
                 continue;
             };
             let message = match retained.expires {
@@ -238,6 +321,7 @@ impl Restoration {
             };
             store.set(&topic, message);
         }
+        self.read_back = back;
         store.begin_versions_after(self.image.next_version);
     }
 
@@ -250,6 +334,7 @@ impl Restoration {
         read: &mut ReadRecord<'_>,
     ) {
         let names: Vec<(Box<str>, Box<str>)> = shard.shared_subscriptions();
+        let mut back = std::mem::take(&mut self.read_back);
         for (share_name, filter) in names {
             let hash = group_name_hash(&share_name, &filter);
             let routing = step.tables.routing();
@@ -268,10 +353,11 @@ impl Restoration {
             let messages: Vec<_> = group
                 .messages
                 .into_values()
-                .filter_map(|message| self.message(message, read))
+                .filter_map(|message| self.message(message, &mut back, read))
                 .collect();
             shard.restore_group(step, id, messages);
         }
+        self.read_back = back;
     }
 
     /// The record of the addresses that sessions have now. It has to be in the log before anything else
@@ -302,6 +388,11 @@ impl Restoration {
     }
 }
 
+/// Whether a session was to end with its connection, which the broker's end has cut.
+fn has_ended(image: &ImageSession) -> bool {
+    image.left.is_none() && !image.expiry.outlives_connection()
+}
+
 /// Makes a message of its record. `unix_at_zero`: what the wall clock says at time zero. `None` if the
 /// record does not read as one.
 #[must_use]
@@ -327,7 +418,7 @@ fn keep(record: &MessageRecord<'_>, unix_at_zero: u64) -> Arc<Message> {
 
 impl Shard {
     /// Takes a session that was restored.
-    fn adopt(&mut self, step: &mut ShardStep<'_>, mut session: Session) -> SessionRef {
+    fn adopt(&mut self, mut session: Session) -> SessionRef {
         let client_id = Arc::clone(&session.client_id);
         let deadline = session.deadline();
         session.timer = deadline;
@@ -337,7 +428,6 @@ impl Shard {
             self.timers.set(deadline, Timer::Session(key));
         }
         self.rejoin(key);
-        self.settle_tables(step);
         self.session_ref(key)
     }
 }

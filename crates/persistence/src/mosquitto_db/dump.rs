@@ -4,7 +4,7 @@
 //! each client and a number for each message, and [`json`] reads the file once for each of its lists.
 //! What is wrong with a chunk goes to `complain`; the chunk is left out.
 
-mod json;
+pub(crate) mod json;
 
 use std::{
     collections::HashMap,
@@ -278,7 +278,7 @@ fn list_base_message(message: &BaseMessage, out: &mut impl Write) -> io::Result<
 }
 
 /// A payload of 1 to 255 bytes that is a string of MQTT: printing it cannot hurt a terminal.
-fn short_text(payload: &[u8]) -> Option<String> {
+pub(crate) fn short_text(payload: &[u8]) -> Option<String> {
     let length = u8::try_from(payload.len())
         .ok()
         .filter(|length| *length > 0)?;
@@ -286,7 +286,7 @@ fn short_text(payload: &[u8]) -> Option<String> {
     Reader::new(&string).string().ok().map(str::to_owned)
 }
 
-fn list_properties(encoded: &[u8], out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn list_properties(encoded: &[u8], out: &mut impl Write) -> io::Result<()> {
     if encoded.is_empty() {
         return Ok(());
     }

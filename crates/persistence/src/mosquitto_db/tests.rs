@@ -2,8 +2,8 @@
 
 mod damage;
 #[cfg(target_endian = "little")]
-mod mosquitto;
-pub(super) mod write;
+pub(crate) mod mosquitto;
+pub(crate) mod write;
 
 use std::io::{self, Read};
 

@@ -75,7 +75,8 @@ struct Void(String);
 impl Maker {
     fn run(self) {
         let waiter = thread::current();
-        let mut writer = self.store.writer(move || waiter.unpark());
+        // What clients wait for goes first.
+        let mut writer = self.store.background_writer(move || waiter.unpark());
         while !self.stops() {
             thread::park_timeout(LOOK);
             if self.stops() || !self.store.status().checkpoint_due {

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use midge_broker::persist::{Place, Records, Restoration};
 use midge_broker::{Effects, Shard, Step, Time};
+use midge_persistence::import::Terms;
 use midge_persistence::{Ledger, Recovered, batch_of, recover};
 use midge_reactor::Clock;
 use midge_store::{
     Disk, Event, FileDisk, Options, Position, Reader, Store, SyncPolicy, Work, Writer,
 };
 
+use super::import::import_if_new;
 use super::{Persistence, QUEUE_BYTES};
 use crate::config::{self, PersistenceSync};
 use crate::crew::random;
@@ -35,12 +37,14 @@ pub(crate) fn unix_at_zero(clock: Clock) -> u64 {
     clock.unix_ms().saturating_sub(clock.now_ms())
 }
 
-/// Opens the store, restores what it holds to `shards` and the shared tables, and starts its thread.
+/// Opens the store, restores what it holds to `shards` and the shared tables, and starts its thread. A new
+/// store first gets what Mosquitto left; `session_secs_max` is `persistent_client_expiration`.
 ///
 /// # Errors
 /// What is to be told the operator.
 pub(crate) fn restore(
     settings: &config::Persistence,
+    session_secs_max: Option<u64>,
     shards: &mut [Shard],
     shared: &Shared,
     clock: Clock,
@@ -54,12 +58,20 @@ pub(crate) fn restore(
             directory.display()
         )
     };
-    let disk = FileDisk::open(&directory).map_err(|error| {
-        let hint = "Name another directory with 'persistence_location', or set 'persistence false'";
-        format!("Error: Unable to keep the state: {error}. {hint}.")
-    })?;
-    let recovered = recover(disk, options(settings)).map_err(|error| fail(&error))?;
-    tell_recovery(&recovered, &directory, logger);
+    let open = || {
+        let disk = FileDisk::open(&directory).map_err(|error| {
+            let hint = "Name another directory with 'persistence_location', or set 'persistence false'";
+            format!("Error: Unable to keep the state: {error}. {hint}.")
+        })?;
+        let recovered = recover(disk, options(settings)).map_err(|error| fail(&error))?;
+        tell_recovery(&recovered, &directory, logger);
+        Ok(recovered)
+    };
+    let terms = Terms {
+        now: clock.unix_ms(),
+        session_secs_max,
+    };
+    let recovered = import_if_new(open()?, settings, terms, logger, open)?;
     let Recovered {
         recovery, image, ..
     } = recovered;
@@ -69,15 +81,8 @@ pub(crate) fn restore(
     restoration.leave_on_disk();
     let next_message = restoration.next_message();
     let reader = recovery.reader();
-    let mut read = reading(&reader);
-    give_out(
-        &mut restoration,
-        shards,
-        shared,
-        Time(clock.now_ms()),
-        &mut read,
-    );
-    drop(read);
+    let now = Time(clock.now_ms());
+    give_out(&mut restoration, shards, shared, now, &reader);
     let lost = restoration.lost();
     let renamed = restoration.renamed();
     let mut kept = Vec::new();
@@ -161,14 +166,35 @@ fn reading<D: Disk>(reader: &Reader<D>) -> impl FnMut(Place) -> Option<Vec<u8>> 
     }
 }
 
-/// Gives sessions to the shards in turn, and their client ids to the directory.
-fn give_out(
+/// Gives the sessions to the shards, each shard on a thread of its own, and their client ids to the
+/// directory; then what all of them share.
+fn give_out<D: Disk>(
     restoration: &mut Restoration,
     shards: &mut [Shard],
     shared: &Shared,
     now: Time,
-    read: &mut dyn FnMut(Place) -> Option<Vec<u8>>,
+    reader: &Reader<D>,
 ) {
+    let mut parts = restoration.share_out(shards.len());
+    thread::scope(|scope| {
+        let restoration = &*restoration;
+        for ((home, shard), part) in (0..).zip(&mut *shards).zip(&mut parts) {
+            scope.spawn(move || {
+                restoration.part(
+                    now,
+                    shard,
+                    part,
+                    &mut reading(reader),
+                    &mut |changes| shared.tables.apply(changes),
+                    &mut |client_id| shared.directory.restore(client_id, home),
+                );
+            });
+        }
+    });
+    for part in parts {
+        restoration.join(part);
+    }
+    let read = &mut reading(reader);
     let mut effects = Effects::default();
     let mut tables = shared.tables.turn();
     let mut step = Step {
@@ -176,19 +202,7 @@ fn give_out(
         tables: &mut tables,
         effects: &mut effects,
     };
-    let keys: Vec<_> = restoration.sessions().map(|(key, _)| key).collect();
-    let mut homes = (0..shards.len()).cycle();
-    for key in keys {
-        let Some(home) = homes.next() else { return };
-        let Some(shard) = shards.get_mut(home) else {
-            return;
-        };
-        let restored = restoration.session(&mut step, shard, key, read);
-        if let (Some(client_id), Ok(home)) = (restored, u16::try_from(home)) {
-            shared.directory.restore(&client_id, home);
-        }
-    }
-    for shard in &mut *shards {
+    for shard in shards {
         restoration.groups(&mut step, shard, read);
     }
     drop(tables);

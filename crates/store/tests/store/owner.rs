@@ -105,8 +105,6 @@ impl<'h> Owner<'h> {
         let mut found = Found::default();
         recovery.replay(|step| found.take(step)).unwrap();
         let events = recovery.take_events();
-        eprintln!("recovered {events:?} batches {:?} usage {:?} begin {:?} seq {}", found.batches.last(), recovery.reader().usage(), recovery.checkpoint_begin(), found.sequence);
-        for name in midge_store::Disk::list(disk).unwrap() { if name.ends_with("seg") { let c = disk.contents(&name).unwrap(); eprintln!("   {name} {} gen {:?} first {:?} | {:?} {:?}", c.len(), c.get(16), c.get(32..34), c.get(4112), c.get(4128..4130)); } }
         let batches = found.check(history);
         let expected = history.items_after(batches.iter().copied());
         assert_eq!(

@@ -158,20 +158,31 @@ fn base_message(message: &BaseMessage, payloads: Payloads, out: &mut impl Write)
             string(value, out)?;
         }
     }
-    if !message.payload.is_empty() {
+    payload_and_properties(&message.payload, &message.properties, payloads, out)?;
+    out.write_all(b"}")
+}
+
+/// Writes the members `payload` and `properties`, each if there is any, behind other members.
+pub(crate) fn payload_and_properties(
+    payload: &[u8],
+    properties: &[u8],
+    payloads: Payloads,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if !payload.is_empty() {
         out.write_all(b",\"payload\":")?;
-        match (payloads, str::from_utf8(&message.payload)) {
+        match (payloads, str::from_utf8(payload)) {
             (Payloads::Text, Ok(text)) => string(text, out)?,
             (Payloads::Text, Err(_)) => {
-                base64(&message.payload, out)?;
+                base64(payload, out)?;
                 out.write_all(b",\"payload-encoding\":\"base64\"")?;
             }
-            (Payloads::Base64, _) => base64(&message.payload, out)?,
+            (Payloads::Base64, _) => base64(payload, out)?,
         }
     }
-    if !message.properties.is_empty() {
+    if !properties.is_empty() {
         out.write_all(b",\"properties\":[")?;
-        let properties = Properties::from_encoded(&message.properties, &[]);
+        let properties = Properties::from_encoded(properties, &[]);
         for (place, item) in properties.iter().enumerate() {
             if place > 0 {
                 out.write_all(b",")?;
@@ -180,7 +191,7 @@ fn base_message(message: &BaseMessage, payloads: Payloads, out: &mut impl Write)
         }
         out.write_all(b"]")?;
     }
-    out.write_all(b"}")
+    Ok(())
 }
 
 fn property(property: &Property<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -276,13 +287,13 @@ fn retained(retained: Retained, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// A JSON list, an item on each line.
-struct List<'a, W> {
+pub(crate) struct List<'a, W> {
     out: &'a mut W,
     separator: &'static [u8],
 }
 
 impl<'a, W: Write> List<'a, W> {
-    fn begin(out: &'a mut W, name: &str) -> io::Result<Self> {
+    pub(crate) fn begin(out: &'a mut W, name: &str) -> io::Result<Self> {
         out.write_all(name.as_bytes())?;
         out.write_all(b"[")?;
         Ok(Self {
@@ -291,19 +302,19 @@ impl<'a, W: Write> List<'a, W> {
         })
     }
 
-    fn item(&mut self, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn item(&mut self, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
         self.out.write_all(self.separator)?;
         self.separator = b",\n";
         write(self.out)
     }
 
-    fn end(self) -> io::Result<()> {
+    pub(crate) fn end(self) -> io::Result<()> {
         self.out.write_all(b"\n]")
     }
 }
 
 /// Writes a JSON string. DEL and the C1 controls are escaped, too, for the sake of terminals.
-fn string(text: &str, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn string(text: &str, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\"")?;
     let mut rest = text;
     while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c.is_control()) {
