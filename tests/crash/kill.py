@@ -40,6 +40,9 @@ START, RETURN = 0.03, 0.02
 #: Of all starts: followed by a look at the retained messages before anybody can publish new ones.
 LOOKS = 0.3
 
+#: What the store may take at the end, with little more in it than sessions and retained messages.
+STORE_BYTES_MAX = 512 << 20
+
 
 class KillLoop:
     """One run: a broker, its load, and the moments of its ends."""
@@ -54,7 +57,10 @@ class KillLoop:
             self.disk = LossyDisk(self.victim, random.Random(options.seed + 1), options.torn)
         self.load = None
         self.kills = 0
+        #: Seconds from each start to the first CONNACK.
         self.starts = []
+        self._started_at = 0.0
+        self.store_bytes = 0
 
     @property
     def ledger(self):
@@ -82,12 +88,17 @@ class KillLoop:
             self.load.expects_loss = True
             self.load.drop_all()
 
-    async def _start(self):
+    def _spawn(self):
         if self.disk:
             self.disk.before_start()
+        self.load.up_at = None
+        self._started_at = time.monotonic()
         self.victim.spawn()
         self.ledger.begin_life()
-        self.starts.append(await self.victim.ready())
+
+    async def _start(self):
+        self._spawn()
+        await self.victim.ready()
         if self.generator.random() < LOOKS:
             await self.load.judge_retained()
 
@@ -103,11 +114,11 @@ class KillLoop:
             await self.load.live()
             await self.load.disturb(self.generator.uniform(0, TRAFFIC))
         self.victim.check_alive()
+        if self.load.up_at:
+            self.starts.append(self.load.up_at - self._started_at)
         await self._end_life()
         while self.options.how == "kill" and self.generator.random() < IN_START and self.kills < self.options.kills:
-            if self.disk:
-                self.disk.before_start()
-            self.victim.spawn()
+            self._spawn()
             await asyncio.sleep(self.generator.uniform(0, START))
             self._kill()
         if self.options.how in ("kill", "term"):
@@ -141,6 +152,9 @@ class KillLoop:
     async def _last_life(self):
         self.load.expects_loss = False
         await self.load.finish()
+        self.store_bytes = self.victim.store_bytes()
+        if self.store_bytes > STORE_BYTES_MAX:
+            self.ledger.fail(f"the store takes {self.store_bytes >> 20} MiB when all has been delivered")
 
     def _figures(self):
         ledger = self.ledger
@@ -152,8 +166,11 @@ class KillLoop:
     def summary(self):
         """What the run did, in one line."""
         lost = f", {self.disk.writes_lost} writes lost, {self.disk.writes_torn} torn" if self.disk else ""
-        median = statistics.median(self.starts) * 1e3 if self.starts else 0
-        return f"{self.kills} ends by {self.options.how}, {self._figures()}, start {median:.0f} ms{lost}"
+        starts = f"{self.kills} ends by {self.options.how}"
+        if self.starts:
+            median, slowest = statistics.median(self.starts) * 1e3, max(self.starts) * 1e3
+            starts += f", starts to the first CONNACK {median:.0f} ms, at most {slowest:.0f} ms"
+        return f"{starts}, {self._figures()}, store {self.store_bytes >> 20} MiB{lost}"
 
     def verdict(self):
         """None if all was well; else what was wrong, with all that is needed to look at it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 from harness import wire
 from ledger import Audience, Ledger, Stream, Term
@@ -69,6 +70,8 @@ class Load:
         self.is_publishing = False
         #: Whether a connection may end without its client's doing.
         self.expects_loss = True
+        #: When the first CONNACK of this life came.
+        self.up_at = None
         self._flow = asyncio.Event()
         self.publishers = []
         self.subscribers = {}
@@ -112,6 +115,10 @@ class Load:
         term = Term(self.ledger.tick())
         audience.terms.append(term)
         return term
+
+    def on_up(self):
+        """Somebody got CONNACK."""
+        self.up_at = self.up_at or time.monotonic()
 
     def on_flow(self):
         """A publisher got an answer."""
@@ -213,6 +220,7 @@ class Load:
     def _read_retained(self, needed):
         """What a newcomer gets, by topic: at least what is needed, and what follows at once."""
         peer = wire.Peer.connected(self.host, self.port, "newcomer")
+        self.on_up()
         peer.socket.settimeout(STANDSTILL)
         values = {}
         answers = 0

@@ -29,8 +29,8 @@ RESTARTS = 20
 #: Kills after which a broker that does not sync must have been caught.
 CAUGHT_WITHIN = 40
 
-#: Seconds after which no further kill begins.
-SECONDS = 200
+#: Seconds after which no further kill begins; a broker that starts quickly needs half of them.
+SECONDS = 300
 
 #: Seconds that a part which is a program of its own may take.
 PART_DEADLINE = 240

@@ -145,6 +145,7 @@ class Client:
             self.ledger.fail(f"{self.name}'s session is gone")
         self.begins_anew = False
         self.is_up = True
+        self.run.on_up()
         self.is_known = True
         self.resume(is_present and not self.is_clean, receive_maximum)
 

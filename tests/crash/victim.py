@@ -111,12 +111,15 @@ class Victim:
         return True
 
     async def ready(self):
-        """Waits until the broker takes connections; returns the seconds that this took."""
+        """Waits until the broker takes connections; it may still be busy with its store then."""
         begin = time.monotonic()
         while not self._listens():
             self._check_start(begin)
             await asyncio.sleep(PAUSE)
-        return time.monotonic() - begin
+
+    def store_bytes(self):
+        """The size of all files of the store."""
+        return sum(path.stat().st_size for path in self.store.rglob("*") if path.is_file())
 
     def start(self):
         """Begins the next life and waits until it takes connections."""

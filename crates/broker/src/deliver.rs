@@ -183,7 +183,7 @@ impl Shard {
             let records = &mut self.journal.records;
             records.message(id, &delivery.view, expires, &holding, is_new_work);
         } else {
-            self.journal.records.holders(view.id, &holding);
+            self.journal.records.holders(view.id, view.topic, &holding);
         }
         Recorded::Something
     }
@@ -454,7 +454,8 @@ impl Shard {
                 .records
                 .message(id, view, expires, &holding, true);
         } else {
-            self.journal.records.holders(delivery.view.id, &holding);
+            let (id, topic) = (delivery.view.id, delivery.view.topic);
+            self.journal.records.holders(id, topic, &holding);
         }
     }
 

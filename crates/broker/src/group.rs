@@ -13,6 +13,7 @@ use midge_codec::QoS;
 use crate::deliver::Delivery;
 use crate::effects::Mail;
 use crate::message::{Message, MessageView};
+use crate::persist::records::Step as Done;
 use crate::route::{GroupId, GroupMatch, Target};
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
@@ -188,7 +189,7 @@ impl Shard {
             self.stats.publish_dropped += 1;
             let dropped = dropped.id();
             uncount_backlog(step, group, 1);
-            self.record_group_done(step, group, dropped);
+            self.record_group_done(group, dropped);
             if is_last {
                 return;
             }
@@ -266,7 +267,7 @@ impl Shard {
         }
         uncount_backlog(step, group, count);
         for message in expired {
-            self.record_group_done(step, group, message);
+            self.record_group_done(group, message);
         }
         taken
     }
@@ -380,7 +381,7 @@ impl Shard {
     pub(crate) fn sweep_groups(&mut self, step: &Step<'_>) {
         let routing = step.tables.routing();
         let stats = &mut self.stats;
-        let records = &mut self.journal.records;
+        let journal = &mut self.journal;
         self.groups.retain(|group, queue| {
             let lives = routing.group(*group).is_some();
             if !lives {
@@ -388,8 +389,12 @@ impl Shard {
                 stats.queued_bytes -= queue.bytes as u64;
                 stats.publish_dropped += queue.messages.len() as u64;
                 // After a restart nobody would ask for them either.
-                for message in &queue.messages {
-                    records.finish(message.id());
+                for message in queue.messages.iter().map(|message| message.id()) {
+                    if message != 0 {
+                        let group = group.name_hash();
+                        journal.step(&Done::GroupDone { group, message });
+                        journal.records.finish(message);
+                    }
                 }
             }
             lives

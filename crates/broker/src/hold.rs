@@ -133,12 +133,15 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let conn = session.conn;
+        let Some(conn_key) = session.conn else {
+            session.outgoing.let_go(id);
+            // It is due on the next connection.
+            session.outgoing.disconnected();
+            return;
+        };
         let Some(queued) = session.outgoing.let_go(id) else {
             return;
         };
-        // Without a connection it is due on the next one.
-        let Some(conn_key) = conn else { return };
         let Some(conn) = self.conns.get_mut(conn_key) else {
             return;
         };
@@ -154,7 +157,7 @@ impl Shard {
         let (pool, dirty) = (&mut self.pool, &mut step.effects.dirty);
         let written = conn.write_publish(pool, dirty, step.now, &view, &form);
         if self.stats.count_written(written, &view) == Written::TooLarge {
-            self.abandon(step, key, id, qos);
+            self.abandon(key, id, qos);
             self.pump(step, key);
         }
     }

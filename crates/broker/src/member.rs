@@ -91,7 +91,7 @@ impl Shard {
         if delivery.view.is_expired(step.now) {
             // [MQTT5-3.3.2-5]
             self.stats.publish_dropped += 1;
-            self.record_group_done(step, group, delivery.view.id);
+            self.record_group_done(group, delivery.view.id);
             return true;
         }
         let granted = QoS::from_bits(target.options.qos()).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Shard {
             return false;
         }
         if qos == QoS::AtMostOnce {
-            self.record_group_done(step, group, delivery.view.id);
+            self.record_group_done(group, delivery.view.id);
         }
         let ids = SubscriptionIds::from_id(target.subscription_id);
         let as_published = target.options.retain_as_published();
@@ -116,15 +116,13 @@ impl Shard {
     }
 
     /// Records that a shared group has no more use for a message.
-    pub(crate) fn record_group_done(&mut self, step: &Step<'_>, group: GroupId, message: u64) {
+    pub(crate) fn record_group_done(&mut self, group: GroupId, message: u64) {
         if message == 0 {
             return;
         }
-        if let Some(group) = step.tables.routing().group(group) {
-            let group = group.name_hash();
-            self.journal
-                .step(&persist::records::Step::GroupDone { group, message });
-        }
+        let group = group.name_hash();
+        self.journal
+            .step(&persist::records::Step::GroupDone { group, message });
         self.journal.records.finish(message);
     }
 

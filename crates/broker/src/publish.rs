@@ -369,6 +369,8 @@ impl Shard {
         let reason = match message {
             Some(message) => {
                 let delivery = &mut Delivery::kept(&message);
+                // A restart has not kept it.
+                delivery.view.publisher = session_ref;
                 if !delivery.view.topic.starts_with(CONTROL)
                     && let Routed::Recorded(_) = self.route(step, delivery, Asked::Before)
                 {

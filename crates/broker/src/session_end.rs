@@ -13,7 +13,7 @@ use crate::events;
 use crate::message::{Message, MessageView};
 use crate::persist;
 use crate::route::{GroupId, PresenceState};
-use crate::session::{Expiry, SessionWill};
+use crate::session::{Expiry, Session, SessionWill};
 use crate::shard::{Ended, Shard, Step, Timer};
 use crate::slab::SlabKey;
 use crate::tables::Change;
@@ -308,14 +308,22 @@ impl Shard {
             .as_ref()
             .is_some_and(|will| will.due <= step.now);
         let will = if is_due { session.will.take() } else { None };
-        if is_due && session.is_persistent {
-            let session = self.session_ref(key);
-            self.journal
-                .step(&persist::records::Step::WillDone { session });
+        if is_due {
+            self.record_will_done(key);
         }
         self.set_session_timer(key);
         if let Some(will) = will {
             self.publish_will(step, key, &will);
+        }
+    }
+
+    /// Records that the will of a persistent session has been published.
+    fn record_will_done(&mut self, key: SlabKey) {
+        let is_persistent = |session: &Session| session.is_persistent;
+        if self.sessions.get(key).is_some_and(is_persistent) {
+            let session = self.session_ref(key);
+            self.journal
+                .step(&persist::records::Step::WillDone { session });
         }
     }
 
@@ -328,6 +336,7 @@ impl Shard {
                 .get_mut(key)
                 .and_then(|session| session.will.take());
             if let Some(will) = will {
+                self.record_will_done(key);
                 self.publish_will(step, key, &will);
             }
         }

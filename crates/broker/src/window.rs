@@ -9,11 +9,13 @@ use midge_proto::{Acked, Fault, Resend};
 use crate::deliver::Delivery;
 use crate::effects::Load;
 use crate::events;
-use crate::message::Message;
+use crate::message::{Message, MessageView};
 use crate::persist;
 use crate::persist::journal::HeldPacket;
+use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Loaded, Oldest, Queued, Stored};
 use crate::route::SessionRef;
+use crate::session::Session;
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
@@ -88,6 +90,7 @@ impl Shard {
         queued: Queued,
         delivery: Option<&mut Delivery<'_>>,
     ) {
+        let queued = self.record_late(key, queued);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -109,7 +112,7 @@ impl Shard {
         };
         session.outgoing_bytes += size;
         if kept {
-            self.record_sent(step, key, packet_id);
+            self.record_sent(key, packet_id);
         }
         if waits {
             let session = key;
@@ -145,12 +148,47 @@ impl Shard {
             }
         };
         if written == Written::TooLarge {
-            self.abandon(step, key, packet_id, qos);
+            self.abandon(key, packet_id, qos);
+        }
+    }
+
+    /// A persistent client that has a QoS 2 message must be asked about its identifier after a crash, so
+    /// the message is kept from now on even if it was not before: it comes from a shared group that had
+    /// no persistent member when it came.
+    fn record_late(&mut self, key: SlabKey, queued: Queued) -> Queued {
+        let is_persistent = |session: &Session| session.is_persistent;
+        if queued.qos != QoS::ExactlyOnce
+            || queued.message.id() != 0
+            || self.journal.refuses
+            || !self.sessions.get(key).is_some_and(is_persistent)
+        {
+            return queued;
+        }
+        let id = self.journal.next_message();
+        let view = MessageView {
+            id,
+            ..queued.message.view()
+        };
+        let mut holding = Holding::default();
+        holding.copies.push(CopyTo {
+            session: self.session_ref(key),
+            qos: queued.qos,
+            retain: queued.retain,
+            ids: queued.ids.clone(),
+        });
+        let expires = view.expires.map(|time| self.journal.unix(time));
+        let records = &mut self.journal.records;
+        records.message(id, &view, expires, &holding, true);
+        Queued {
+            message: view.keep(),
+            // It is this session's alone.
+            group: None,
+            ..queued
         }
     }
 
     /// Records that the message that went into the window last has this packet identifier.
-    fn record_sent(&mut self, step: &Step<'_>, key: SlabKey, packet_id: NonZeroU16) {
+    fn record_sent(&mut self, key: SlabKey, packet_id: NonZeroU16) {
         let session_ref = self.session_ref(key);
         let Some(session) = self.sessions.get(key) else {
             return;
@@ -163,10 +201,7 @@ impl Shard {
         match (queued.group, queued.qos) {
             (Some((group, _)), QoS::ExactlyOnce) => {
                 // From now on it is this member's alone (`[MQTT5-4.8.2-4]`, `[MQTT5-4.8.2-5]`).
-                let name = step.tables.routing().group(group);
-                let Some(group) = name.map(|group| group.name_hash()) else {
-                    return;
-                };
+                let group = group.name_hash();
                 if is_persistent {
                     let ids = queued.ids.clone();
                     let retain = queued.retain;
@@ -202,7 +237,6 @@ impl Shard {
     /// Records that a copy is not wanted any more: `packet_id` if it was sent.
     pub(crate) fn record_done(
         &mut self,
-        step: &Step<'_>,
         key: SlabKey,
         queued: &Queued,
         packet_id: Option<NonZeroU16>,
@@ -219,11 +253,9 @@ impl Shard {
         let is_groups = queued.qos < QoS::ExactlyOnce || packet_id.is_none();
         match (queued.group, packet_id) {
             (Some((group, _)), _) if is_groups => {
-                if let Some(group) = step.tables.routing().group(group) {
-                    let group = group.name_hash();
-                    self.journal
-                        .step(&persist::records::Step::GroupDone { group, message });
-                }
+                let group = group.name_hash();
+                self.journal
+                    .step(&persist::records::Step::GroupDone { group, message });
             }
             _ if !is_persistent => return,
             (_, Some(packet_id)) => {
@@ -238,7 +270,7 @@ impl Shard {
     }
 
     /// A message that is too large for its client counts as sent and finished `[MQTT5-3.1.2-25]`.
-    pub(crate) fn abandon(&mut self, step: &Step<'_>, key: SlabKey, id: NonZeroU16, qos: QoS) {
+    pub(crate) fn abandon(&mut self, key: SlabKey, id: NonZeroU16, qos: QoS) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -251,7 +283,7 @@ impl Shard {
             let size = queued.message.size();
             session.outgoing_bytes -= size;
             self.uncount(size);
-            self.record_done(step, key, &queued, Some(id));
+            self.record_done(key, &queued, Some(id));
         }
     }
 
@@ -300,7 +332,7 @@ impl Shard {
                 Some(Oldest::Queued(dropped)) => {
                     self.uncount(dropped.message.size());
                     self.stats.publish_dropped += 1;
-                    self.record_done(step, key, &dropped, None);
+                    self.record_done(key, &dropped, None);
                 }
                 Some(Oldest::Stored(dropped)) => {
                     self.stats.publish_dropped += 1;
@@ -444,7 +476,7 @@ impl Shard {
                 self.send_release(step, key, session_key, id);
             }
             _ => {
-                self.record_done(step, session_key, freed, Some(id));
+                self.record_done(session_key, freed, Some(id));
                 self.pump(step, session_key);
             }
         }
@@ -549,10 +581,10 @@ impl Shard {
                 // [MQTT5-3.3.2-5]
                 self.uncount(size);
                 self.stats.publish_dropped += 1;
-                self.record_done(step, key, &queued, None);
+                self.record_done(key, &queued, None);
             } else if queued.qos == QoS::AtMostOnce {
                 self.uncount(size);
-                self.record_done(step, key, &queued, None);
+                self.record_done(key, &queued, None);
                 let form = Form {
                     retain: queued.retain,
                     ids: queued.ids.as_slice(),
@@ -599,7 +631,7 @@ impl Shard {
                     if self.write_publish(step, conn_key, &message.view(), &form)
                         == Written::TooLarge
                     {
-                        self.abandon(step, key, id, qos);
+                        self.abandon(key, id, qos);
                     }
                 }
             }

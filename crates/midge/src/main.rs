@@ -8,6 +8,7 @@ mod bench;
 mod broker_command;
 mod client;
 mod connect_options;
+mod dump_command;
 mod failure;
 mod options;
 mod pub_command;
@@ -21,6 +22,7 @@ enum Tool {
     Pub,
     Sub,
     Bench,
+    Dump,
     Version,
     Help,
     Unknown,
@@ -34,6 +36,7 @@ impl Tool {
             "mosquitto" => return Self::Broker,
             "mosquitto_pub" => return Self::Pub,
             "mosquitto_sub" => return Self::Sub,
+            "mosquitto_db_dump" => return Self::Dump,
             _ => {}
         }
         let first = args.first().and_then(|first| first.to_str());
@@ -46,6 +49,7 @@ impl Tool {
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
             Some("bench") => Self::Bench,
+            Some("dump") => Self::Dump,
             _ => return Self::Unknown,
         };
         args.remove(0);
@@ -58,9 +62,11 @@ Usage: midge [broker] [options]     the broker
        midge pub [options]          publishes messages
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
+       midge dump [options] PATH    prints a store, or a mosquitto.db
        midge --version
 
-Each takes --help. Called as mosquitto, mosquitto_pub or mosquitto_sub, midge is that program.
+Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub or mosquitto_db_dump, midge is
+that program.
 ";
 
 fn main() -> ExitCode {
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
         Tool::Bench => bench::run(args),
+        Tool::Dump => dump_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
         Tool::Unknown => {
@@ -114,6 +121,8 @@ mod tests {
         check("midge sub --help", Tool::Sub, &["--help"]);
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
+        check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);
+        check("mosquitto_db_dump a", Tool::Dump, &["a"]);
         check("midge --version", Tool::Version, &[]);
         check("midge --help", Tool::Help, &[]);
         check("midge sup", Tool::Unknown, &["sup"]);

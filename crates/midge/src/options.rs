@@ -18,6 +18,7 @@ pub(crate) use tables::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
     CleanSessionOff,
+    ClientStats,
     Clients,
     ConfigFile,
     Count,
@@ -55,6 +56,7 @@ pub(crate) enum Id {
     RoundMicros,
     Seconds,
     SessionExpiry,
+    Stats,
     StdinFile,
     Subscribers,
     TestConfig,

@@ -33,7 +33,7 @@ pub(crate) fn version(name: &str) -> String {
 }
 
 /// The words that started `command`: its own, or the name of the program that it stands in for.
-fn called(command: &Command) -> String {
+pub(crate) fn called(command: &Command) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default();
     if program

@@ -7,6 +7,7 @@
 //!   messages are live and where they are.
 //! - [`snapshot`] makes a checkpoint from the log itself: no shard has to stop for it.
 //! - [`mosquitto_db`] reads what Mosquitto left, and [`import`] takes it over.
+//! - [`dump`] prints a store.
 
 #![forbid(unsafe_code)]
 

@@ -165,14 +165,16 @@ impl<M> Outgoing<M> {
         Ok(id)
     }
 
-    /// Ends the hold of a message, which is then to be sent for the first time. `None`: it is not held
-    /// any more.
+    /// Ends the hold of a message, which is then to be sent for the first time; without a connection,
+    /// [`Self::disconnected`] makes it due on the next one. `None`: it is not held any more, or
+    /// [`Self::next_resend`] will come to it.
     pub fn let_go(&mut self, id: NonZeroU16) -> Option<&M> {
         let index = self.position(id)?;
         let slot = self.slots.get_mut(index).filter(|slot| slot.held)?;
         slot.held = false;
         self.held -= 1;
-        slot.message.as_ref()
+        // What is due again is sent in its turn.
+        slot.message.as_ref().filter(|_| index < self.sent)
     }
 
     /// Whether a message is held, so that one which is sent now would overtake it.
@@ -347,7 +349,8 @@ impl<M> Outgoing<M> {
         self.index = Some(Box::new(unfinished.collect()));
     }
 
-    /// The connection is gone: everything unfinished is due again on the next one.
+    /// The connection is gone: everything unfinished is due again on the next one, what is held when it
+    /// is let go.
     pub fn disconnected(&mut self) {
         self.sent = 0;
         self.sent_unfinished = 0;

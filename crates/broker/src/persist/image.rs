@@ -187,6 +187,9 @@ impl Image {
                 let message = fields.number()?;
                 let holding = read_holding(&mut fields)?;
                 if self.messages.contains_key(&message) {
+                    if holding.retained {
+                        self.topics.insert(message, fields.text()?.into());
+                    }
                     self.hold(message, &holding);
                 }
             }
@@ -367,7 +370,7 @@ impl Image {
                 self.order += 1;
                 let order = self.order;
                 if let Some(session) = self.sessions.get_mut(&session)
-                    && let Some(copy) = session.take_waiting(message)
+                    && let Some(copy) = session.take_first(message)
                 {
                     let sent = Sent {
                         order,
@@ -573,6 +576,15 @@ const fn session_ref(step: &Step<'_>) -> Option<SessionRef> {
 }
 
 impl ImageSession {
+    /// Takes out the first copy of a message that waits: several subscriptions' are sent in their order.
+    fn take_first(&mut self, message: u64) -> Option<Copy> {
+        let place = self
+            .waiting
+            .iter()
+            .position(|copy| copy.message == message)?;
+        self.waiting.remove(place)
+    }
+
     /// Takes out a copy that waits: nearly always the first, or the last when there was no room for it.
     fn take_waiting(&mut self, message: u64) -> Option<Copy> {
         let is_it = |copy: &Copy| copy.message == message;

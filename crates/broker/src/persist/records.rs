@@ -345,11 +345,14 @@ impl Records {
         self.note_holders(id, holding.count());
     }
 
-    /// More holders of a message.
-    pub(crate) fn holders(&mut self, id: u64, holding: &Holding) {
+    /// More holders of a message. Its topic is said again where it may become the retained one.
+    pub(crate) fn holders(&mut self, id: u64, topic: &str, holding: &Holding) {
         let bytes = self.begin(Kind::Holders, false);
         put_number(bytes, id);
         put_holding(bytes, holding);
+        if holding.retained {
+            put_bytes(bytes, topic.as_bytes());
+        }
         self.note_holders(id, holding.count());
     }
 

@@ -35,6 +35,9 @@ struct ReadBack {
     shared: HashMap<u64, Arc<Message>>,
     /// How many could not be.
     lost: u64,
+    /// Sessions that lost their connection with the broker's end: when they end, and when their will is
+    /// due.
+    left: Vec<(SessionRef, Option<u64>, Option<u64>)>,
 }
 
 /// The sessions of one shard, which can be restored beside those of the others.
@@ -128,6 +131,7 @@ impl Restoration {
     pub fn join(&mut self, part: Part) {
         self.renamed.extend(part.renamed);
         self.read_back.lost += part.read_back.lost;
+        self.read_back.left.extend(part.read_back.left);
         for (key, image) in part.ended.into_iter().chain(part.sessions) {
             self.image.sessions.insert(key, image);
             self.image.end_session(key);
@@ -252,7 +256,14 @@ impl Restoration {
             }
         }
         let client_id = Arc::clone(&session.client_id);
-        (shard.adopt(session), client_id)
+        let unix = |time: Time| self.unix_at_zero.saturating_add(time.0).max(1);
+        let ends_at = (session.ends_at != Time::NEVER).then(|| unix(session.ends_at));
+        let will_due = session.will.as_ref().map(|will| unix(will.due));
+        let restored = shard.adopt(session);
+        if image.left.is_none() {
+            back.left.push((restored, ends_at, will_due));
+        }
+        (restored, client_id)
     }
 
     fn time(&self, unix: u64) -> Time {
@@ -366,6 +377,10 @@ impl Restoration {
     pub fn renamed(&self) -> Records {
         let mut records = Records::default();
         records.renamed(&self.renamed);
+        // Or another end of the broker would give them their time once more.
+        for (session, ends_at, will_due) in &self.read_back.left {
+            records.left(*session, *ends_at, *will_due);
+        }
         for (group, held) in &self.image.groups {
             for message in held.messages.values().copied() {
                 let group = *group;

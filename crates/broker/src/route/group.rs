@@ -65,6 +65,15 @@ impl Presence {
 pub struct GroupId {
     slot: u32,
     generation: u32,
+    name_hash: u64,
+}
+
+impl GroupId {
+    /// The group's name in records, also when the group is gone: see [`crate::persist::group_name_hash`].
+    #[must_use]
+    pub const fn name_hash(self) -> u64 {
+        self.name_hash
+    }
 }
 
 /// A shared group that matches a topic.
@@ -117,6 +126,14 @@ impl Group {
     #[must_use]
     pub fn home(&self) -> u16 {
         self.home
+    }
+
+    const fn id(&self, slot: u32) -> GroupId {
+        GroupId {
+            slot,
+            generation: self.generation,
+            name_hash: self.name_hash,
+        }
     }
 
     /// Whether what the group holds is kept across the broker's end: it has had a member whose session
@@ -264,8 +281,7 @@ impl Groups {
     pub(super) fn find(&self, name: &str, filter: &str, hashing: &Hashing) -> Option<GroupId> {
         let is_it = |&slot: &u32| is_named(&self.slab, slot, name, filter);
         let slot = *self.by_name.find(hashing.group(name, filter), is_it)?;
-        let generation = self.slab.get(slot)?.generation;
-        Some(GroupId { slot, generation })
+        Some(self.slab.get(slot)?.id(slot))
     }
 
     pub(super) fn members_count(&self) -> usize {
@@ -335,10 +351,9 @@ impl Groups {
     /// Lets the group at `slot` choose, which a group with a backlog does not.
     fn choose(&self, slot: u32) -> Option<GroupMatch> {
         let group = self.slab.get(slot)?;
-        let generation = group.generation;
         let has_backlog = group.backlog.load(Ordering::Acquire) > 0;
         Some(GroupMatch {
-            group: GroupId { slot, generation },
+            group: group.id(slot),
             home: group.home,
             member: if has_backlog {
                 None

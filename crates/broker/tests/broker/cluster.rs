@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use midge_broker::persist::{Records, Restoration};
 use midge_broker::{
     ClaimAnswer, ConnId, DirectoryRequest, Effects, Ended, ListenerSettings, LocalTables, LogLine,
     Mail, Next, Origin, Settings, Shard, SharedTables, Stats, Step, Time,
 };
 
 use crate::client::Builder;
+use crate::disk::{Answers, Disk};
 
 /// The broker under test. Cheap to clone: clients hold it too.
 #[derive(Clone)]
@@ -46,11 +48,17 @@ pub(crate) struct World {
     claims: Vec<(u16, ConnId, Arc<str>)>,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) log: Vec<LogLine>,
+    disk: Disk,
+    /// What the wall clock says at time zero.
+    unix_at_zero: u64,
+    settings: Arc<Settings>,
     listeners: Vec<Arc<ListenerSettings>>,
 }
 
 /// Where virtual time begins: not at zero, like a machine that has been up for a while.
 const START: Time = Time(1_000_000);
+/// What the wall clock says at time zero.
+const UNIX: u64 = 1_700_000_000_000;
 /// More turns than any test needs to come to rest.
 const TURNS_MAX: usize = 100_000;
 
@@ -69,7 +77,11 @@ impl Cluster {
         change(&mut settings);
         let listeners = settings.listeners.clone();
         let settings = Arc::new(settings);
-        let shard = |id| Shard::new(id, shards, Arc::clone(&settings), 42, START);
+        let shard = |id| {
+            let mut shard = Shard::new(id, shards, Arc::clone(&settings), 42, START);
+            shard.persist(1, UNIX);
+            shard
+        };
         Self(Rc::new(RefCell::new(World {
             now: START,
             tables: SharedTables::new(7),
@@ -83,8 +95,39 @@ impl Cluster {
             claims: Vec::new(),
             sockets: Vec::new(),
             log: Vec::new(),
+            disk: Disk::default(),
+            unix_at_zero: UNIX,
+            settings,
             listeners,
         })))
+    }
+
+    /// Sets when shards hear of what they handed to the disk. Nothing is acknowledged before that.
+    pub(crate) fn set_disk(&self, answers: Answers) {
+        let mut world = self.0.borrow_mut();
+        world.disk.answers = answers;
+        if answers == Answers::AtOnce {
+            for shard in &mut world.shards {
+                shard.set_refuses_new_work(false);
+            }
+        }
+        drop(world);
+        self.settle();
+    }
+
+    /// Makes the oldest records that wait safe, and tells their shard. Whether there were any.
+    pub(crate) fn commit(&self) -> bool {
+        let committed = self.0.borrow_mut().commit();
+        self.settle();
+        committed
+    }
+
+    /// The broker is killed, and comes back with so many shards after a while.
+    pub(crate) fn crash(&self, shards: u16, seconds_away: u64) {
+        let mut world = self.0.borrow_mut();
+        world.crash(shards, seconds_away);
+        drop(world);
+        self.settle();
     }
 
     /// A broker whose one listener differs from the default.
@@ -306,6 +349,10 @@ impl Cluster {
         assert_eq!(stats.outbox_bytes, 0, "outbox bytes");
         assert_eq!(self.routing_counts(), (0, 0), "routing entries");
         assert_eq!(self.directory_len(), 0, "client ids");
+        let counts = self.0.borrow().disk.image().counts();
+        assert_eq!(counts.sessions, 0, "sessions on the disk");
+        assert_eq!(counts.messages, counts.retained, "messages on the disk");
+        assert_eq!(counts.retained, self.retained_len(), "retained on the disk");
     }
 }
 
@@ -439,8 +486,89 @@ impl World {
         }
     }
 
+    fn commit(&mut self) -> bool {
+        let Some((shard, records)) = self.disk.commit() else {
+            return false;
+        };
+        let number = records.number();
+        self.call(shard, |shard, step| shard.records_committed(step, number));
+        true
+    }
+
+    /// Takes what a shard wants to be kept, before its mail leaves.
+    fn hand_in(&mut self, shard: u16) {
+        let place = usize::from(shard);
+        if let Some(records) = self.shards[place].take_records(Records::default()) {
+            self.disk.waiting.push_back((shard, records));
+        }
+        for load in std::mem::take(&mut self.effects[place].loads) {
+            let messages = self.disk.load(&load.messages, self.unix_at_zero);
+            let session = load.session;
+            self.call(shard, |shard, step| shard.loaded(step, session, messages));
+        }
+        match self.disk.answers {
+            Answers::AtOnce => while self.commit() {},
+            Answers::Later => {}
+            Answers::Full => {
+                while let Some((shard, records)) = self.disk.waiting.pop_front() {
+                    if records.has_new_work() {
+                        self.call(shard, |shard, step| shard.records_refused(step, &records));
+                    } else {
+                        self.disk.waiting.push_front((shard, records));
+                        self.commit();
+                    }
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self, shards: u16, seconds_away: u64) {
+        for socket in &mut self.sockets {
+            socket.conn = None;
+            socket.closed = true;
+        }
+        self.disk.waiting.clear();
+        self.mail.clear();
+        self.claims.clear();
+        self.directory.clear();
+        self.tables = SharedTables::new(8);
+        // A new process counts from its own beginning.
+        let unix = self.unix_at_zero + self.now.0 + seconds_away * 1000;
+        self.now = START;
+        self.unix_at_zero = unix - START.0;
+        let settings = &self.settings;
+        let shard = |id| Shard::new(id, shards, Arc::clone(settings), 43, START);
+        self.shards = (0..shards).map(shard).collect();
+        self.effects = (0..shards).map(|_| Effects::default()).collect();
+        let mut restoration = Restoration::new(self.disk.image(), self.unix_at_zero);
+        let disk = &self.disk;
+        let read = &mut |place| disk.read(place);
+        let keys: Vec<_> = restoration.sessions().map(|(key, _)| key).collect();
+        let mut tables = LocalTables::new(&mut self.tables);
+        let mut step = Step {
+            now: self.now,
+            tables: &mut tables,
+            effects: &mut self.effects[0],
+        };
+        for (key, home) in keys.into_iter().zip((0..shards).cycle()) {
+            let shard = &mut self.shards[usize::from(home)];
+            if let Some(client_id) = restoration.session(&mut step, shard, key, read) {
+                self.directory.insert(client_id, home);
+            }
+        }
+        for shard in &mut self.shards {
+            restoration.groups(&mut step, shard, read);
+            shard.persist(restoration.next_message(), self.unix_at_zero);
+        }
+        restoration.retained(&mut self.tables.retained, read);
+        assert_eq!(restoration.lost(), 0);
+        let renamed = restoration.renamed();
+        self.disk.append(&renamed);
+    }
+
     fn turn(&mut self, shard: u16) {
         self.call(shard, |shard, step| shard.end_turn(step));
+        self.hand_in(shard);
         let place = usize::from(shard);
         loop {
             let dirty = std::mem::take(&mut self.effects[place].dirty);

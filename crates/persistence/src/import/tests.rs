@@ -2,7 +2,7 @@
 
 use midge_broker::persist::{ContentsView, SessionView};
 use midge_codec::SubscriptionOptions;
-use midge_store::sim::SimDisk;
+use midge_store::sim::{Faults, SimDisk};
 use midge_store::{Options, Position};
 
 use super::*;
@@ -436,6 +436,48 @@ fn large_file() -> Vec<u8> {
         records.push(Record::Retained(Retained { message_id: id }));
     }
     database(6, &records)
+}
+
+#[test]
+fn a_full_disk_refuses_the_import_and_the_next_try_has_all() {
+    let file = large_file();
+    let disk = SimDisk::new(1);
+    let full = |capacity| Faults {
+        capacity,
+        ..Faults::default()
+    };
+    disk.set_faults(full(Some(300_000)));
+    let refused = import_to(&disk, &file, TERMS);
+    assert!(
+        matches!(refused, Err(ImportError::Refused(Refused::Full { .. }))),
+        "{refused:?}"
+    );
+    disk.set_faults(full(None));
+    let report = import_to(&disk, &file, TERMS).unwrap();
+    assert_eq!((report.counts.messages, report.counts.copies), (14, 14));
+    assert!(!opened(&disk).is_new);
+}
+
+#[cfg(target_endian = "little")]
+#[test]
+fn flipped_bits_never_make_a_store_that_reads_otherwise_than_it_was_told() {
+    let mut file = mosquitto_db::tests::mosquitto::FILE.to_vec();
+    for place in (23..file.len()).step_by(11) {
+        file[place] ^= 1 << (place % 8);
+        let disk = SimDisk::new(1);
+        match import_to(&disk, &file, TERMS) {
+            Ok(report) => {
+                let found = opened(&disk);
+                assert_eq!(found.image.counts(), report.counts, "{place}");
+                assert_eq!((found.is_new, found.unknown), (false, 0), "{place}");
+            }
+            Err(error) => {
+                assert!(matches!(error, ImportError::Read(_)), "{place}: {error}");
+                assert!(opened(&disk).is_new);
+            }
+        }
+        file[place] ^= 1 << (place % 8);
+    }
 }
 
 #[test]

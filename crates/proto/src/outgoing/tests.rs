@@ -440,3 +440,46 @@ fn a_window_that_is_taken_out_whole_costs_nothing() {
         Ok("1001".into())
     );
 }
+
+#[test]
+fn a_held_message_is_sent_once_when_it_is_let_go() {
+    let mut window = Outgoing::default();
+    let first = window.push(QoS::AtLeastOnce, 'a').unwrap();
+    let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
+    assert!(window.has_held());
+    assert_eq!(window.let_go(held), Some(&'b'));
+    assert_eq!(window.let_go(held), None);
+    window.disconnected();
+    assert!(matches!(window.next_resend(10), Some(Resend::Publish(id, ..)) if id == first));
+    assert!(matches!(window.next_resend(10), Some(Resend::Publish(id, ..)) if id == held));
+}
+
+#[test]
+fn a_held_message_outlives_its_connection_and_is_sent_on_the_next_one() {
+    // Let go without a connection.
+    let mut window = Outgoing::default();
+    let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
+    window.disconnected();
+    assert_eq!(window.next_resend(10), None, "it is not safe yet");
+    window.let_go(held);
+    window.disconnected();
+    assert!(window.next_resend(10).is_some());
+    assert_eq!(window.next_resend(10), None);
+
+    // Let go on the next connection, after what is due again has passed it.
+    let mut window = Outgoing::default();
+    let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
+    window.disconnected();
+    assert!(window.has_room(10), "nothing else is due");
+    assert_eq!(window.let_go(held), Some(&'b'));
+    assert_eq!(window.next_resend(10), None);
+
+    // Let go before what is due again has come to it.
+    let mut window = Outgoing::default();
+    window.push(QoS::AtLeastOnce, 'a').unwrap();
+    let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
+    window.disconnected();
+    assert_eq!(window.let_go(held), None);
+    assert!(window.next_resend(10).is_some());
+    assert!(matches!(window.next_resend(10), Some(Resend::Publish(id, ..)) if id == held));
+}

@@ -77,9 +77,10 @@ impl Maker {
         let waiter = thread::current();
         // What clients wait for goes first.
         let mut writer = self.store.background_writer(move || waiter.unpark());
+        // Looks at once: every start leaves a segment behind, and short lives must not pile them up.
         while !self.stops() {
-            thread::park_timeout(LOOK);
-            if self.stops() || !self.store.status().checkpoint_due {
+            if !self.store.status().checkpoint_due {
+                thread::park_timeout(LOOK);
                 continue;
             }
             if let Err(Void(why)) = self.make(&mut writer)

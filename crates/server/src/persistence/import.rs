@@ -114,9 +114,12 @@ fn tell(
         let text = format!("Warning: In {path}, {damage}; the rest was imported.");
         logger.log(Kind::Warning, text);
     }
-    let untold = imported.damaged.saturating_sub(imported.damage.len() as u64);
+    let untold = imported
+        .damaged
+        .saturating_sub(imported.damage.len() as u64);
     if untold > 0 {
-        let text = format!("Warning: In {path}, {untold} more chunks were left out for such faults.");
+        let text =
+            format!("Warning: In {path}, {untold} more chunks were left out for such faults.");
         logger.log(Kind::Warning, text);
     }
     if let Some(stop) = &imported.stop {

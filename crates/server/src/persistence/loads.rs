@@ -10,7 +10,7 @@ use midge_broker::persist::read_message;
 use midge_broker::{Load, Message};
 use midge_persistence::{Ledger, Whereabouts};
 use midge_reactor::{Clock, Sender, spawn};
-use midge_store::{FileDisk, Position, Reader};
+use midge_store::{FileDisk, Position, ReadError, Reader};
 
 use super::{Persistence, unix_at_zero};
 use crate::log::{Kind, Logger};
@@ -18,6 +18,9 @@ use crate::mail::WorkerMail;
 
 /// How long a message is given to reach the disk until it is looked for again.
 const COMMIT_PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a disk that does not give what it should is left alone.
+const FAULT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What one worker wants to be read.
 pub(crate) struct Request {
@@ -64,6 +67,7 @@ impl Loads {
             clock,
             logger,
             scratch: Vec::new(),
+            fails: false,
         };
         let thread = spawn("loads", move || reading.run(&receiver))?;
         Ok(Self {
@@ -95,6 +99,8 @@ struct Reading {
     clock: Clock,
     logger: Logger,
     scratch: Vec<u8>,
+    /// The disk does not give what it should; the log has said so.
+    fails: bool,
 }
 
 impl Reading {
@@ -119,44 +125,43 @@ impl Reading {
                     early.push_back(later);
                 }
             }
+            if self.fails {
+                std::thread::sleep(FAULT_PATIENCE);
+            }
         }
     }
 
-    /// Reads what is asked for; gives the request back if it is too early.
+    /// Reads what is asked for; gives the request back if it is too early, or if the disk does not give
+    /// now what it should have.
     fn answer(&mut self, request: Request) -> Option<Request> {
         let names = &request.load.messages;
-        let mut places = Vec::with_capacity(names.len());
-        let mut positions: Vec<Position> = Vec::with_capacity(names.len());
-        for name in names {
+        let mut messages: Vec<(u64, Option<Arc<Message>>)> = Vec::with_capacity(names.len());
+        let mut wanted: Vec<(usize, Position)> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            messages.push((*name, None));
             match self.ledger.whereabouts(*name) {
                 Whereabouts::OnItsWay => return Some(request),
-                Whereabouts::Unknown => places.push(None),
-                Whereabouts::At(position) => {
-                    places.push(Some(positions.len()));
-                    positions.push(position);
+                // Refused by a full disk, and so promised to nobody.
+                Whereabouts::Unknown => {}
+                Whereabouts::At(position) => wanted.push((index, position)),
+            }
+        }
+        while !wanted.is_empty() {
+            match self.read(wanted, &mut messages) {
+                Ok(again) => wanted = again,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.fails, true) {
+                        let text = format!(
+                            "Error: Messages of a queue cannot be read from the disk: {error}. It is \
+                             tried again."
+                        );
+                        self.logger.log(Kind::Error, text);
+                    }
+                    return Some(request);
                 }
             }
         }
-        let unix_at_zero = unix_at_zero(self.clock);
-        let mut read: Vec<Option<Arc<Message>>> = vec![None; positions.len()];
-        let mut fault = None;
-        self.reader
-            .read_many(&positions, &mut self.scratch, |index, record| {
-                match (record, read.get_mut(index)) {
-                    (Ok(record), Some(slot)) => *slot = read_message(record.payload, unix_at_zero),
-                    (Err(error), _) => fault = Some(error.to_string()),
-                    (Ok(_), None) => {}
-                }
-            });
-        if let Some(error) = fault {
-            let text = format!("Error: Messages of a queue cannot be read back: {error}.");
-            self.logger.log(Kind::Error, text);
-        }
-        let messages = names
-            .iter()
-            .zip(places)
-            .map(|(name, place)| (*name, place.and_then(|place| read.get_mut(place)?.take())))
-            .collect();
+        self.fails = false;
         let mail = WorkerMail::Loaded {
             session: request.load.session,
             messages,
@@ -166,5 +171,48 @@ impl Reading {
             let _ = worker.push_batch(&mut vec![mail], size);
         }
         None
+    }
+
+    /// Reads records; gives those back that have been moved meanwhile.
+    fn read(
+        &mut self,
+        wanted: Vec<(usize, Position)>,
+        messages: &mut [(u64, Option<Arc<Message>>)],
+    ) -> Result<Vec<(usize, Position)>, String> {
+        let unix_at_zero = unix_at_zero(self.clock);
+        let positions: Vec<Position> = wanted.iter().map(|(_, position)| *position).collect();
+        let mut again = Vec::new();
+        let mut fault = None;
+        let (ledger, logger) = (&self.ledger, &self.logger);
+        self.reader
+            .read_many(&positions, &mut self.scratch, |place, record| {
+                let Some((index, position)) = wanted.get(place) else {
+                    return;
+                };
+                let Some((name, message)) = messages.get_mut(*index) else {
+                    return;
+                };
+                let error = match record {
+                    Ok(record) => {
+                        *message = read_message(record.payload, unix_at_zero);
+                        return;
+                    }
+                    Err(ReadError::Io(error)) => {
+                        fault = Some(error.to_string());
+                        return;
+                    }
+                    Err(error) => error,
+                };
+                match ledger.whereabouts(*name) {
+                    // A checkpoint has moved it.
+                    Whereabouts::At(now) if now != *position => again.push((*index, now)),
+                    Whereabouts::Unknown => {}
+                    Whereabouts::At(_) | Whereabouts::OnItsWay => {
+                        let text = format!("Error: A message of a queue is lost: {error}.");
+                        logger.log(Kind::Error, text);
+                    }
+                }
+            });
+        fault.map_or(Ok(again), Err)
     }
 }

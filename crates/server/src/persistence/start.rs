@@ -60,7 +60,8 @@ pub(crate) fn restore(
     };
     let open = || {
         let disk = FileDisk::open(&directory).map_err(|error| {
-            let hint = "Name another directory with 'persistence_location', or set 'persistence false'";
+            let hint =
+                "Name another directory with 'persistence_location', or set 'persistence false'";
             format!("Error: Unable to keep the state: {error}. {hint}.")
         })?;
         let recovered = recover(disk, options(settings)).map_err(|error| fail(&error))?;

@@ -5,6 +5,8 @@ mod bytes;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log;
