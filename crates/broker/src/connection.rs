@@ -66,7 +66,7 @@ pub(crate) struct Conn {
     pub(crate) aliases_out: Option<Box<OutboundAliases>>,
     pub(crate) pending: Option<Box<PendingConnect>>,
     /// Retained messages that are still to be sent.
-    pub(crate) walks: VecDeque<RetainedWalk>,
+    pub(crate) walks: Walks,
     /// The shard's list of walking connections has this one.
     pub(crate) walking: bool,
     /// A bridge of the Mosquitto family.
@@ -96,6 +96,58 @@ pub(crate) struct RetainedWalk {
     pub(crate) subscription_id: u32,
 }
 
+/// The walks of a connection, in the order of their subscriptions. Costs a word while there are none, which
+/// is nearly always.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "hardly ever there, and eight bytes in every connection"
+)]
+pub(crate) struct Walks(Option<Box<VecDeque<RetainedWalk>>>);
+
+impl Walks {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |walks| walks.len())
+    }
+
+    pub(crate) fn front(&self) -> Option<&RetainedWalk> {
+        self.0.as_ref()?.front()
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<RetainedWalk> {
+        let walk = self.0.as_mut()?.pop_front();
+        self.give_back();
+        walk
+    }
+
+    pub(crate) fn push_front(&mut self, walk: RetainedWalk) {
+        self.0.get_or_insert_default().push_front(walk);
+    }
+
+    fn push_back(&mut self, walk: RetainedWalk) {
+        self.0.get_or_insert_default().push_back(walk);
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&RetainedWalk) -> bool) {
+        if let Some(walks) = &mut self.0 {
+            walks.retain(keep);
+        }
+        self.give_back();
+    }
+
+    fn take(&mut self) -> VecDeque<RetainedWalk> {
+        self.0.take().map_or_else(VecDeque::new, |walks| *walks)
+    }
+
+    fn give_back(&mut self) {
+        self.0.take_if(|walks| walks.is_empty());
+    }
+}
+
 impl Conn {
     pub(crate) fn new(token: usize, origin: Origin, now: Time) -> Self {
         Self {
@@ -115,7 +167,7 @@ impl Conn {
             aliases_in: None,
             aliases_out: None,
             pending: None,
-            walks: VecDeque::new(),
+            walks: Walks::default(),
             walking: false,
             bridge: false,
             is_silent: false,
@@ -166,7 +218,7 @@ impl Conn {
         if self.walks.len() <= 2 * subscriptions.len() + WALKS_SEARCHED_MAX {
             return;
         }
-        let walks = std::mem::take(&mut self.walks);
+        let walks = self.walks.take();
         let mut newest: HashMap<&str, usize> = HashMap::new();
         for (place, walk) in walks.iter().enumerate() {
             if subscriptions.contains(self.visible(walk.walk.filter())) {
@@ -177,12 +229,11 @@ impl Conn {
         places.sort_unstable();
         let mut places = places.into_iter().peekable();
         let mut is_newest = |place: &usize| places.next_if_eq(place).is_some();
-        self.walks = walks
-            .into_iter()
-            .enumerate()
-            .filter(|(place, _)| is_newest(place))
-            .map(|(_, walk)| walk)
-            .collect();
+        for (place, walk) in walks.into_iter().enumerate() {
+            if is_newest(&place) {
+                self.walks.push_back(walk);
+            }
+        }
     }
 
     /// Whether a QoS 1 or 2 message may be written now. It stays in its queue otherwise, where it costs

@@ -149,9 +149,7 @@ impl Shard {
             ..Holding::default()
         };
         if !view.is_expired(step.now) {
-            for target in &matches.targets {
-                self.hold_for(view, target, &mut holding);
-            }
+            self.hold_for_all(view, &matches.targets, &mut holding);
             let is_queued = view.qos > QoS::AtMostOnce || self.settings.upgrade_outgoing_qos;
             if is_queued {
                 let groups = matches.groups.iter();
@@ -186,6 +184,38 @@ impl Shard {
             self.journal.records.holders(view.id, view.topic, &holding);
         }
         Recorded::Something
+    }
+
+    /// Adds the copies that are to be kept, as [`Self::deliver_all`] makes them.
+    fn hold_for_all(&self, view: &MessageView<'_>, targets: &[Target], holding: &mut Holding) {
+        if self.settings.allow_duplicate_messages || targets.len() < 2 {
+            for target in targets {
+                self.hold_for(view, target, holding);
+            }
+            return;
+        }
+        let mut sorted: SmallVec<[Target; 8]> = SmallVec::from_slice(targets);
+        sorted.sort_by_key(|target| target.session);
+        for same in sorted.chunk_by(|a, b| a.session == b.session) {
+            let wanted = || {
+                same.iter()
+                    .filter(|t| !(t.options.no_local() && Some(t.session) == view.publisher))
+            };
+            let mut one = Holding::default();
+            if let Some(best) = wanted().max_by_key(|target| target.options.qos()) {
+                self.hold_for(view, best, &mut one);
+            }
+            let ids = wanted().map(|target| target.subscription_id);
+            let ids: SmallVec<[u32; 8]> = ids.filter(|id| *id > 0).collect();
+            let as_published = wanted().any(|target| target.options.retain_as_published());
+            holding
+                .copies
+                .extend(one.copies.into_iter().map(|copy| CopyTo {
+                    retain: as_published && view.retain,
+                    ids: SubscriptionIds::from_slice(&ids),
+                    ..copy
+                }));
+        }
     }
 
     /// Adds the copy for one subscription, if it is to be kept.
@@ -324,27 +354,7 @@ impl Shard {
                 .iter()
                 .filter(wanted)
                 .any(|t| t.options.retain_as_published());
-            if self.journal.on {
-                self.drop_merged(delivery, same);
-            }
             self.deliver_copy(step, delivery, best, ids, as_published, None);
-        }
-    }
-
-    /// All subscriptions of a session have a copy on the disk; only one is delivered.
-    fn drop_merged(&mut self, delivery: &Delivery<'_>, same: &[Target]) {
-        let mut holding = Holding::default();
-        for target in same {
-            self.hold_for(&delivery.view, target, &mut holding);
-        }
-        let message = delivery.view.id;
-        for copy in holding.copies.iter().skip(1) {
-            if message != 0 {
-                let session = copy.session;
-                self.journal
-                    .step(&persist::records::Step::Dropped { session, message });
-                self.journal.records.finish(message);
-            }
         }
     }
 
@@ -354,9 +364,7 @@ impl Shard {
             return;
         }
         let mut holding = Holding::default();
-        for target in targets {
-            self.hold_for(&message.view(), target, &mut holding);
-        }
+        self.hold_for_all(&message.view(), targets, &mut holding);
         for copy in holding.copies {
             let (session, message) = (copy.session, message.id());
             self.journal

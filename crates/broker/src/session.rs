@@ -163,9 +163,11 @@ impl Session {
 /// What a session is subscribed to, by topic filter as the client wrote it.
 #[derive(Debug)]
 pub(crate) enum SubscriptionList {
-    /// Most sessions have few.
+    /// Many sessions have one, which costs no list.
+    One((Box<str>, Subscribed)),
+    /// Most others have few, or none.
     Few(Vec<(Box<str>, Subscribed)>),
-    Many(HashMap<Box<str>, Subscribed, foldhash::fast::RandomState>),
+    Many(Box<HashMap<Box<str>, Subscribed, foldhash::fast::RandomState>>),
 }
 
 /// How it is subscribed.
@@ -187,48 +189,64 @@ impl Default for SubscriptionList {
 impl SubscriptionList {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Few(list) => list.len(),
             Self::Many(map) => map.len(),
+            Self::One(_) | Self::Few(_) => self.listed().len(),
         }
     }
 
     /// Adds or replaces; whether it is new.
     pub(crate) fn insert(&mut self, filter: &str, subscribed: Subscribed) -> bool {
-        match self {
-            Self::Few(list) => {
-                if let Some((_, old)) = list.iter_mut().find(|(known, _)| &**known == filter) {
-                    *old = subscribed;
-                    return false;
-                }
-                if list.len() < FEW {
-                    // By one: a session with one subscription keeps room for no other.
-                    list.reserve_exact(1);
-                    list.push((filter.into(), subscribed));
-                    return true;
-                }
-                let mut map: HashMap<_, _, _> = std::mem::take(list).into_iter().collect();
-                map.insert(filter.into(), subscribed);
-                *self = Self::Many(map);
-                true
-            }
-            Self::Many(map) => map.insert(filter.into(), subscribed).is_none(),
+        if let Some(old) = self.listed_mut(filter) {
+            *old = subscribed;
+            return false;
         }
+        let entry = (filter.into(), subscribed);
+        match self {
+            Self::Few(list) if list.is_empty() => *self = Self::One(entry),
+            Self::Few(list) if list.len() < FEW => list.push(entry),
+            Self::Few(list) => {
+                let mut map: HashMap<_, _, _> = std::mem::take(list).into_iter().collect();
+                map.insert(entry.0, entry.1);
+                *self = Self::Many(Box::new(map));
+            }
+            Self::One(_) => {
+                if let Self::One(first) = std::mem::take(self) {
+                    *self = Self::Few(vec![first, entry]);
+                }
+            }
+            Self::Many(map) => return map.insert(entry.0, subscribed).is_none(),
+        }
+        true
     }
 
     pub(crate) fn contains(&self, filter: &str) -> bool {
         match self {
-            Self::Few(list) => list.iter().any(|(known, _)| &**known == filter),
             Self::Many(map) => map.contains_key(filter),
+            Self::One(_) | Self::Few(_) => {
+                self.listed().iter().any(|(known, _)| &**known == filter)
+            }
         }
     }
 
     /// Removes; whether it was there.
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
         match self {
+            Self::One((known, _)) => {
+                let found = &**known == filter;
+                if found {
+                    *self = Self::default();
+                }
+                found
+            }
             Self::Few(list) => {
                 let found = list.iter().position(|(known, _)| &**known == filter);
                 if let Some(index) = found {
                     list.remove(index);
+                }
+                if list.len() == 1
+                    && let Some(last) = list.pop()
+                {
+                    *self = Self::One(last);
                 }
                 found.is_some()
             }
@@ -245,33 +263,85 @@ impl SubscriptionList {
     /// All of them.
     pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (&str, &Subscribed)> + '_> {
         match self {
-            Self::Few(list) => Box::new(list.iter().map(|(filter, how)| (&**filter, how))),
             Self::Many(map) => Box::new(map.iter().map(|(filter, how)| (&**filter, how))),
+            Self::One(_) | Self::Few(_) => {
+                let list = self.listed().iter();
+                Box::new(list.map(|(filter, how)| (&**filter, how)))
+            }
         }
     }
 
     /// The filters.
     pub(crate) fn filters(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        match self {
-            Self::Few(list) => Box::new(list.iter().map(|(filter, _)| &**filter)),
-            Self::Many(map) => Box::new(map.keys().map(|filter| &**filter)),
-        }
+        Box::new(self.iter().map(|(filter, _)| filter))
     }
 
     /// The shared ones.
     pub(crate) fn shared(&self) -> Box<dyn Iterator<Item = (&str, Subscribed)> + '_> {
-        let is_shared = |filter: &str| filter.starts_with("$share/");
+        let is_shared = |(filter, _): &(&str, _)| filter.starts_with("$share/");
+        let shared = self.iter().filter(is_shared);
+        Box::new(shared.map(|(filter, subscribed)| (filter, *subscribed)))
+    }
+
+    /// Those of a list; none of a map.
+    fn listed(&self) -> &[(Box<str>, Subscribed)] {
         match self {
-            Self::Few(list) => Box::new(
-                list.iter()
-                    .filter(move |(filter, _)| is_shared(filter))
-                    .map(|(filter, subscribed)| (&**filter, *subscribed)),
-            ),
-            Self::Many(map) => Box::new(
-                map.iter()
-                    .filter(move |(filter, _)| is_shared(filter))
-                    .map(|(filter, subscribed)| (&**filter, *subscribed)),
-            ),
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Few(list) => list,
+            Self::Many(_) => &[],
         }
+    }
+
+    fn listed_mut(&mut self, filter: &str) -> Option<&mut Subscribed> {
+        let list = match self {
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Few(list) => list.as_mut_slice(),
+            Self::Many(_) => &mut [],
+        };
+        let known = list.iter_mut().find(|(known, _)| &**known == filter);
+        known.map(|(_, subscribed)| subscribed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million of them are to fit where others have half as many.
+    #[test]
+    fn an_idle_session_costs_little() {
+        assert!(size_of::<Session>() <= 232, "{}", size_of::<Session>());
+        assert!(size_of::<SubscriptionList>() <= 24);
+    }
+
+    #[test]
+    fn a_list_of_any_length_knows_what_it_holds() {
+        let subscribed = |id| Subscribed {
+            options: SubscriptionOptions::new(0, false, false),
+            id,
+        };
+        let mut list = SubscriptionList::default();
+        let names: Vec<String> = (0..40).map(|number| format!("a/{number}")).collect();
+        for (count, name) in names.iter().enumerate() {
+            assert!(!list.contains(name));
+            assert!(list.insert(name, subscribed(1)));
+            assert!(!list.insert(name, subscribed(2)), "it is replaced");
+            assert_eq!(list.len(), count + 1);
+        }
+        assert!(list.iter().all(|(_, subscribed)| subscribed.id == 2));
+        for (gone, name) in names.iter().enumerate() {
+            assert_eq!(list.filters().count(), 40 - gone);
+            assert!(list.remove(name));
+            assert!(!list.remove(name) && !list.contains(name));
+        }
+        assert_eq!(list.len(), 0);
+        let mut list = SubscriptionList::default();
+        for name in ["a", "$share/g/a", "b"] {
+            list.insert(name, subscribed(3));
+        }
+        assert_eq!(list.shared().count(), 1);
+        assert!(list.remove("a") && list.remove("b"));
+        assert!(matches!(list, SubscriptionList::One(_)));
+        assert_eq!(list.shared().count(), 1);
     }
 }

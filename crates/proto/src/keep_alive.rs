@@ -8,8 +8,8 @@ pub struct KeepAlive {
     interval_secs: u16,
     /// When the peer was last heard (server), or anything was last sent (client).
     last: Time,
-    /// A client's PINGREQ that waits for its PINGRESP.
-    ping_sent: Option<Time>,
+    /// When a client sent the PINGREQ that waits for its PINGRESP; [`Time::NEVER`] without one.
+    ping_sent: Time,
 }
 
 impl KeepAlive {
@@ -19,7 +19,7 @@ impl KeepAlive {
         Self {
             interval_secs,
             last: now,
-            ping_sent: None,
+            ping_sent: Time::NEVER,
         }
     }
 
@@ -51,28 +51,29 @@ impl KeepAlive {
         if self.interval_secs == 0 {
             return Time::NEVER;
         }
-        let from = match self.ping_sent {
-            Some(sent) => sent,
-            None => self.last,
+        let from = if self.awaits_pong() {
+            self.ping_sent
+        } else {
+            self.last
         };
         from.plus_secs(self.interval_secs as u64)
     }
 
     /// Client: PINGREQ was sent.
     pub const fn ping_sent(&mut self, now: Time) {
-        self.ping_sent = Some(now);
+        self.ping_sent = now;
         self.last = now;
     }
 
     /// Client: PINGRESP came.
     pub const fn pong_received(&mut self) {
-        self.ping_sent = None;
+        self.ping_sent = Time::NEVER;
     }
 
     /// Client: whether a ping waits for its answer.
     #[must_use]
     pub const fn awaits_pong(&self) -> bool {
-        self.ping_sent.is_some()
+        self.ping_sent.0 != Time::NEVER.0
     }
 }
 

@@ -1,56 +1,22 @@
 //! Messages of QoS 1 and 2 that were sent and are not finished.
 
+mod window;
+
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use core::num::NonZeroU16;
 
 use midge_codec::{AckKind, QoS};
 
+use window::Window;
+
 /// The window of one session: what was sent with a packet identifier and waits for the peer.
 ///
-/// Survives the connection. Costs nothing while empty. Order is kept: what is sent again after a
-/// reconnect goes out as it went out first (`[MQTT5-4.6.0-1]`, `[MQTT311-4.6.0-1]`).
+/// Survives the connection. Costs a word until the first message, since most sessions never get one.
+/// Order is kept: what is sent again after a reconnect goes out as it went out first
+/// (`[MQTT5-4.6.0-1]`, `[MQTT311-4.6.0-1]`).
 #[derive(Debug)]
-pub struct Outgoing<M> {
-    /// In the order of sending. Finished slots stay as gaps until they reach the front, so that
-    /// identifiers run without holes and an acknowledgement finds its slot by subtraction.
-    slots: VecDeque<Slot<M>>,
-    /// The unfinished slots, once identifiers do not run without holes any more: a peer must not make
-    /// its acknowledgements dear by leaving some out. Places count from the first slot ever, modulo
-    /// 2^32.
-    #[expect(
-        clippy::box_collection,
-        reason = "hardly ever there, and eight bytes in every session"
-    )]
-    index: Option<Box<BTreeMap<NonZeroU16, u32>>>,
-    /// The place of `slots[0]`.
-    first_place: u32,
-    last_id: u16,
-    unfinished: usize,
-    /// `slots[..sent]` have been sent on the present connection; the next, if any, is unfinished.
-    sent: usize,
-    /// How many of those are unfinished.
-    sent_unfinished: usize,
-    /// How many are held.
-    held: usize,
-}
-
-#[derive(Debug)]
-struct Slot<M> {
-    id: NonZeroU16,
-    step: Step,
-    /// Waits for [`Outgoing::let_go`] before it is sent at all.
-    held: bool,
-    message: Option<M>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    AwaitsPubAck,
-    AwaitsPubRec,
-    AwaitsPubComp,
-    Finished,
-}
+pub struct Outgoing<M>(Option<Box<Window<M>>>);
 
 /// What an acknowledgement meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,37 +42,35 @@ pub enum Resend<'a, M> {
 
 impl<M> Default for Outgoing<M> {
     fn default() -> Self {
-        Self {
-            slots: VecDeque::new(),
-            index: None,
-            first_place: 0,
-            last_id: 0,
-            unfinished: 0,
-            sent: 0,
-            sent_unfinished: 0,
-            held: 0,
-        }
+        Self(None)
     }
 }
 
 impl<M> Outgoing<M> {
+    fn window(&mut self) -> &mut Window<M> {
+        self.0.get_or_insert_default()
+    }
+
     /// How many deliveries are unfinished.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.unfinished
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |window| window.len())
     }
 
     /// Whether all are finished.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.unfinished == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether the peer's receive maximum lets another PUBLISH go (`[MQTT5-4.9.0-2]`), everything due
     /// again has been sent, and an identifier is free.
     #[must_use]
     pub fn has_room(&self, receive_maximum: u16) -> bool {
-        self.unfinished < usize::from(receive_maximum) && self.sent == self.slots.len()
+        match &self.0 {
+            Some(window) => window.has_room(receive_maximum),
+            None => receive_maximum > 0,
+        }
     }
 
     /// Takes a message into the window and gives it a packet identifier that is not in use
@@ -116,39 +80,7 @@ impl<M> Outgoing<M> {
     /// # Errors
     /// The message back, when all 65,535 identifiers are in use.
     pub fn push(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
-        let Some(id) = self.free_id() else {
-            return Err(message);
-        };
-        let step = match qos {
-            QoS::AtMostOnce | QoS::AtLeastOnce => Step::AwaitsPubAck,
-            QoS::ExactlyOnce => Step::AwaitsPubRec,
-        };
-        debug_assert_eq!(
-            self.sent,
-            self.slots.len(),
-            "resending comes before sending"
-        );
-        let follows = self
-            .slots
-            .back()
-            .is_none_or(|back| next_id(back.id.get()) == id);
-        if !follows {
-            self.build_index();
-        }
-        if let Some(index) = &mut self.index {
-            index.insert(id, place(self.first_place, self.slots.len()));
-        }
-        self.last_id = id.get();
-        self.slots.push_back(Slot {
-            id,
-            step,
-            held: false,
-            message: Some(message),
-        });
-        self.unfinished += 1;
-        self.sent = self.slots.len();
-        self.sent_unfinished += 1;
-        Ok(id)
+        self.window().push(qos, message)
     }
 
     /// Takes a message into the window as [`Self::push`] does, but holds it: the caller sends it when
@@ -157,30 +89,19 @@ impl<M> Outgoing<M> {
     /// # Errors
     /// The message back, when all 65,535 identifiers are in use.
     pub fn push_held(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
-        let id = self.push(qos, message)?;
-        if let Some(slot) = self.slots.back_mut() {
-            slot.held = true;
-            self.held += 1;
-        }
-        Ok(id)
+        self.window().push_held(qos, message)
     }
 
-    /// Ends the hold of a message, which is then to be sent for the first time; without a connection,
-    /// [`Self::disconnected`] makes it due on the next one. `None`: it is not held any more, or
-    /// [`Self::next_resend`] will come to it.
+    /// Ends the hold of a message, which is then to be sent for the first time. `None`: it is not held
+    /// any more.
     pub fn let_go(&mut self, id: NonZeroU16) -> Option<&M> {
-        let index = self.position(id)?;
-        let slot = self.slots.get_mut(index).filter(|slot| slot.held)?;
-        slot.held = false;
-        self.held -= 1;
-        // What is due again is sent in its turn.
-        slot.message.as_ref().filter(|_| index < self.sent)
+        self.0.as_mut()?.let_go(id)
     }
 
     /// Whether a message is held, so that one which is sent now would overtake it.
     #[must_use]
-    pub const fn has_held(&self) -> bool {
-        self.held > 0
+    pub fn has_held(&self) -> bool {
+        self.0.as_ref().is_some_and(|window| window.has_held())
     }
 
     /// Puts back a delivery that an earlier run of the program had begun, in the order of sending. It is
@@ -198,283 +119,84 @@ impl<M> Outgoing<M> {
         released: bool,
         message: Option<M>,
     ) -> Result<(), Option<M>> {
-        if self.position(id).is_some() {
-            return Err(message);
-        }
-        let step = match (qos, released) {
-            (_, true) => Step::AwaitsPubComp,
-            (QoS::ExactlyOnce, false) => Step::AwaitsPubRec,
-            (QoS::AtMostOnce | QoS::AtLeastOnce, false) => Step::AwaitsPubAck,
-        };
-        let follows = self
-            .slots
-            .back()
-            .is_none_or(|back| next_id(back.id.get()) == id);
-        if !follows {
-            self.build_index();
-        }
-        if let Some(index) = &mut self.index {
-            index.insert(id, place(self.first_place, self.slots.len()));
-        }
-        self.last_id = id.get();
-        self.slots.push_back(Slot {
-            id,
-            step,
-            held: false,
-            message,
-        });
-        self.unfinished += 1;
-        Ok(())
+        self.window().restore(id, qos, released, message)
     }
 
     /// Takes an acknowledgement. `refused`: its reason code is a failure, after which a PUBREC ends
     /// the delivery `[MQTT5-4.4.0-2]`.
     pub fn acknowledge(&mut self, kind: AckKind, id: NonZeroU16, refused: bool) -> Acked<M> {
-        let Some(index) = self.position(id) else {
-            return Acked::Unknown;
-        };
-        let Some(slot) = self.slots.get_mut(index) else {
-            return Acked::Unknown;
-        };
-        match (kind, slot.step) {
-            (_, Step::Finished) => Acked::Unknown,
-            (AckKind::PubAck, Step::AwaitsPubAck) | (AckKind::PubComp, Step::AwaitsPubComp) => {
-                self.finish(index)
-            }
-            (AckKind::PubRec, Step::AwaitsPubRec) if refused => self.finish(index),
-            (AckKind::PubRec, Step::AwaitsPubRec) => {
-                slot.step = Step::AwaitsPubComp;
-                Acked::Release(slot.message.take())
-            }
-            (AckKind::PubRec, Step::AwaitsPubComp) if !refused => Acked::Release(None),
-            _ => Acked::Mismatch,
+        match &mut self.0 {
+            Some(window) => window.acknowledge(kind, id, refused),
+            None => Acked::Unknown,
         }
     }
 
-    fn finish(&mut self, index: usize) -> Acked<M> {
-        let Some(slot) = self.slots.get_mut(index) else {
-            return Acked::Unknown;
-        };
-        slot.step = Step::Finished;
-        self.held -= usize::from(core::mem::take(&mut slot.held));
-        let message = slot.message.take();
-        let id = slot.id;
-        self.unfinished -= 1;
-        if index < self.sent {
-            self.sent_unfinished -= 1;
-        }
-        if let Some(index) = &mut self.index {
-            index.remove(&id);
-        }
-        while self
-            .slots
-            .front()
-            .is_some_and(|slot| slot.step == Step::Finished)
-        {
-            self.slots.pop_front();
-            self.first_place = self.first_place.wrapping_add(1);
-            self.sent = self.sent.saturating_sub(1);
-        }
-        if self.slots.is_empty() {
-            self.empty();
-        } else if self.slots.len() > 2 * self.unfinished + GAPS_MAX {
-            self.compact();
-        } else {
-            self.pass_gaps();
-        }
-        Acked::Finished(message)
-    }
-
-    /// Finished deliveries are not due again, and held ones not yet.
-    fn pass_gaps(&mut self) {
-        while let Some(slot) = self.slots.get(self.sent)
-            && (slot.step == Step::Finished || slot.held)
-        {
-            self.sent_unfinished += usize::from(slot.held);
-            self.sent += 1;
-        }
-    }
-
-    /// A burst must not leave its buffer with a session that idles.
-    fn empty(&mut self) {
-        self.index = None;
-        if self.slots.capacity() > IDLE_CAPACITY {
-            self.slots = VecDeque::new();
-        }
-    }
-
-    /// Drops the gaps behind a delivery that stays unfinished.
-    fn compact(&mut self) {
-        let mut index = 0;
-        let sent = self.sent;
-        let mut kept_sent = 0;
-        self.slots.retain(|slot| {
-            let keep = slot.step != Step::Finished;
-            if keep && index < sent {
-                kept_sent += 1;
-            }
-            index += 1;
-            keep
-        });
-        self.sent = kept_sent;
-        if self.slots.is_empty() {
-            self.empty();
-            return;
-        }
-        // A burst behind one stuck delivery must not leave its buffer there either.
-        self.slots.shrink_to(2 * self.slots.len() + GAPS_MAX);
-        self.index = None;
-        let follows = |(slot, next): (&Slot<M>, &Slot<M>)| next_id(slot.id.get()) == next.id;
-        if !self
-            .slots
-            .iter()
-            .zip(self.slots.iter().skip(1))
-            .all(follows)
-        {
-            self.build_index();
-        }
-    }
-
-    /// Leaves the rule that identifiers run without holes.
-    fn build_index(&mut self) {
-        if self.index.is_some() {
-            return;
-        }
-        let unfinished = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.step != Step::Finished)
-            .map(|(index, slot)| (slot.id, place(self.first_place, index)));
-        self.index = Some(Box::new(unfinished.collect()));
-    }
-
-    /// The connection is gone: everything unfinished is due again on the next one, what is held when it
-    /// is let go.
+    /// The connection is gone: everything unfinished is due again on the next one.
     pub fn disconnected(&mut self) {
-        self.sent = 0;
-        self.sent_unfinished = 0;
-        self.pass_gaps();
+        if let Some(window) = &mut self.0 {
+            window.disconnected();
+        }
     }
 
     /// What is to be sent again next on a new connection, in the original order
     /// (`[MQTT5-4.4.0-1]`, `[MQTT311-4.4.0-1]`). `None`: nothing, or the receive maximum of the new
     /// connection is used up for now.
     pub fn next_resend(&mut self, receive_maximum: u16) -> Option<Resend<'_, M>> {
-        let slot = self.slots.get(self.sent)?;
-        let is_publish = slot.step != Step::AwaitsPubComp;
-        if is_publish && self.sent_unfinished >= usize::from(receive_maximum) {
-            return None;
-        }
-        let index = self.sent;
-        self.sent += 1;
-        self.sent_unfinished += 1;
-        self.pass_gaps();
-        let slot = self.slots.get(index)?;
-        Some(match (&slot.message, slot.step) {
-            (Some(message), Step::AwaitsPubAck) => {
-                Resend::Publish(slot.id, QoS::AtLeastOnce, message)
-            }
-            (Some(message), Step::AwaitsPubRec) => {
-                Resend::Publish(slot.id, QoS::ExactlyOnce, message)
-            }
-            _ => Resend::PubRel(slot.id),
-        })
+        self.0.as_mut()?.next_resend(receive_maximum)
     }
 
     /// The message that was taken into the window last, until it is acknowledged.
     #[must_use]
     pub fn last(&self) -> Option<&M> {
-        self.slots.back()?.message.as_ref()
+        self.0.as_ref()?.last()
     }
 
     /// The unfinished deliveries in order: identifier and message, which PUBREC frees.
     pub fn iter(&self) -> impl Iterator<Item = (NonZeroU16, Option<&M>)> {
-        self.slots
-            .iter()
-            .filter(|slot| slot.step != Step::Finished)
-            .map(|slot| (slot.id, slot.message.as_ref()))
+        self.0.iter().flat_map(|window| window.iter())
     }
 
     /// Takes out the unfinished QoS 1 messages that `choose` wants, e.g. to give them to another member
     /// of a shared subscription. Only between connections.
-    pub fn take_unacknowledged(&mut self, mut choose: impl FnMut(&M) -> bool) -> VecDeque<M> {
-        let mut taken = VecDeque::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.step == Step::AwaitsPubAck
-                && slot.message.as_ref().is_some_and(&mut choose)
-                && let Some(message) = slot.message.take()
-            {
-                slot.step = Step::Finished;
-                self.held -= usize::from(core::mem::take(&mut slot.held));
-                self.unfinished -= 1;
-                if index < self.sent {
-                    self.sent_unfinished -= 1;
-                }
-                taken.push_back(message);
-            }
+    pub fn take_unacknowledged(&mut self, choose: impl FnMut(&M) -> bool) -> VecDeque<M> {
+        match &mut self.0 {
+            Some(window) => window.take_unacknowledged(choose),
+            None => VecDeque::new(),
         }
-        if !taken.is_empty() {
-            self.compact();
-        }
-        taken
-    }
-
-    /// Where the delivery with this identifier is; maybe a gap.
-    fn position(&self, id: NonZeroU16) -> Option<usize> {
-        if let Some(index) = &self.index {
-            let place = index.get(&id)?;
-            return usize::try_from(place.wrapping_sub(self.first_place)).ok();
-        }
-        let front = self.slots.front()?.id.get();
-        // Identifiers run from the front's without zero, so a wrapped one is one step nearer.
-        let distance = id.get().wrapping_sub(front);
-        let index = usize::from(if id.get() < front {
-            distance.wrapping_sub(1)
-        } else {
-            distance
-        });
-        (index < self.slots.len()).then_some(index)
-    }
-
-    fn free_id(&mut self) -> Option<NonZeroU16> {
-        if self.unfinished >= usize::from(u16::MAX) {
-            return None;
-        }
-        if self.slots.len() >= usize::from(u16::MAX) {
-            // The identifiers of gaps are free, and may be the only ones.
-            self.build_index();
-        }
-        let mut id = next_id(self.last_id);
-        // At most one more try than there are slots finds one that is free.
-        for _ in 0..=self.slots.len() {
-            if self.position(id).is_none() {
-                return Some(id);
-            }
-            id = next_id(id.get());
-        }
-        None
     }
 }
-
-/// The identifier after this one; zero is none [MQTT5-2.2.1-3].
-const fn next_id(id: u16) -> NonZeroU16 {
-    match NonZeroU16::new(id.wrapping_add(1)) {
-        Some(next) => next,
-        None => NonZeroU16::MIN,
-    }
-}
-
-/// The place of the slot at `index` when the first is at `first_place`.
-fn place(first_place: u32, index: usize) -> u32 {
-    // A window has far fewer slots.
-    first_place.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX))
-}
-
-/// A window that empties gives its buffer back above this many slots.
-const IDLE_CAPACITY: usize = 4;
-/// Gaps that are worth keeping for the quick way to a slot.
-const GAPS_MAX: usize = 64;
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_without_messages_costs_a_word() {
+        assert_eq!(size_of::<Outgoing<[u64; 8]>>(), size_of::<usize>());
+        let mut outgoing = Outgoing::<u8>::default();
+        let id = NonZeroU16::MIN;
+        outgoing.disconnected();
+        assert_eq!(outgoing.next_resend(10), None);
+        assert_eq!(outgoing.let_go(id), None);
+        assert_eq!(outgoing.last(), None);
+        assert_eq!(
+            outgoing.acknowledge(AckKind::PubAck, id, false),
+            Acked::Unknown
+        );
+        assert!(outgoing.take_unacknowledged(|_| true).is_empty());
+        assert!(outgoing.is_empty() && !outgoing.has_held());
+        assert!(outgoing.has_room(1) && !outgoing.has_room(0));
+        assert!(outgoing.0.is_none());
+    }
+
+    #[test]
+    fn the_first_message_makes_the_window() {
+        let mut outgoing = Outgoing::default();
+        let id = outgoing.push(QoS::AtLeastOnce, 'a').unwrap();
+        assert_eq!((outgoing.len(), outgoing.last()), (1, Some(&'a')));
+        assert!(!outgoing.has_room(1));
+        let acked = outgoing.acknowledge(AckKind::PubAck, id, false);
+        assert_eq!(acked, Acked::Finished(Some('a')));
+        assert_eq!(outgoing.iter().count(), 0);
+    }
+}

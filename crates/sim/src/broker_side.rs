@@ -1,23 +1,27 @@
 //! The broker under test: real shards, driven as the server's workers drive them, with mail that takes
 //! its time and sockets that take only a part.
 
+mod keeping;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use midge_broker::{
-    Claim, ClaimAnswer, ConnId, DirectoryRequest, Effects, Ended, LocalTables, Mail, Next, Origin,
-    Settings, Shard, SharedTables, Stats, Step, Time,
+    Claim, ClaimAnswer, ConnId, DirectoryRequest, Effects, Ended, LocalTables, Mail, Message, Next,
+    Origin, Settings, Shard, SharedTables, Stats, Step, Time,
 };
+use midge_broker::route::SessionRef;
 use midge_codec::{Connect, Header, Packet, Version};
 
 use crate::check::{Checked, broken};
 use crate::link::{End, Link};
-use crate::model::{Cause, Model, Terms};
-use crate::world::{Event, Millis, NEVER, World};
+pub(crate) use keeping::Fall;
+use keeping::Keeper;
 
-/// The broker's clock is this coarse, and so is the grain of its timers: a deadline is met in the first
-/// turn that begins at or after it.
-const TICK: Millis = 64;
+use crate::model::{Cause, Model, Stamp, Terms};
+use crate::script::Keeping;
+use crate::storage::Answered;
+use crate::world::{Event, Millis, NEVER, TICK, World};
 
 /// How slow the broker's inside is.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +37,18 @@ pub(crate) struct Pace {
 }
 
 /// What a worker finds in its mailbox.
-#[derive(Debug)]
 enum Post {
     Mail(Mail),
     /// A connection, new or from another worker, with what has been read from it.
     Connection(usize, Vec<u8>),
     /// The directory's answer to a claim.
     Answer(Claim, Home),
+    /// The log's answer to a batch.
+    Settled(Answered),
+    /// The disk takes work again.
+    Recovered,
+    /// Messages of a session's queue, by the names that were asked for.
+    Loaded(SessionRef, Vec<(u64, Option<Arc<Message>>)>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +68,8 @@ struct Socket {
     /// It waits for the directory.
     claims: bool,
     version: Version,
+    /// What was written of a packet that is not whole.
+    spoken: Vec<u8>,
 }
 
 struct Worker {
@@ -70,6 +81,27 @@ struct Worker {
     /// Connections whose socket took only a part.
     blocked: BTreeSet<usize>,
     wakes_at: Millis,
+    /// It has finished its turn and has not told anybody.
+    dawdles: bool,
+    /// Names the batch that its next records belong to.
+    stamp: Stamp,
+}
+
+impl Worker {
+    fn new(shard: Shard, senders: usize) -> Self {
+        Self {
+            shard,
+            effects: Effects::default(),
+            inbox: std::iter::repeat_with(VecDeque::new)
+                .take(senders)
+                .collect(),
+            sockets: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            wakes_at: NEVER,
+            dawdles: false,
+            stamp: 0,
+        }
+    }
 }
 
 /// All workers and what they share.
@@ -83,42 +115,42 @@ pub(crate) struct BrokerSide {
     pub(crate) outbox_peak: usize,
     /// Links whose connection was given up in the last turn.
     pub(crate) parting: Vec<usize>,
+    pub(crate) keeper: Option<Keeper>,
+    /// Time zero of the broker's clock.
+    base: Millis,
+    /// The counters of earlier runs.
+    past_stats: Stats,
 }
 
 impl BrokerSide {
-    pub(crate) fn new(settings: Settings, shards: u16, pace: Pace, world: &mut World) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        shards: u16,
+        pace: Pace,
+        keeping: Option<Keeping>,
+        world: &mut World,
+        model: &mut Model,
+    ) -> Checked<Self> {
         let settings = Arc::new(settings);
-        let senders = usize::from(shards) + 1;
-        let mut worker = |id| Worker {
-            shard: Shard::new(
-                id,
-                shards,
-                Arc::clone(&settings),
-                world.random.next(),
-                Time(0),
-            ),
-            effects: Effects::default(),
-            inbox: std::iter::repeat_with(VecDeque::new)
-                .take(senders)
-                .collect(),
-            sockets: BTreeMap::new(),
-            blocked: BTreeSet::new(),
-            wakes_at: NEVER,
-        };
-        let workers = (0..shards).map(&mut worker).collect();
+        let keeper = keeping.map(|keeping| Keeper::new(keeping, world.random.next()));
         let mut side = Self {
-            tables: SharedTables::new(world.random.next()),
-            workers,
+            tables: SharedTables::new(0),
+            workers: Vec::new(),
             directory: BTreeMap::new(),
             pace,
             outbox_peak: 0,
             parting: Vec::new(),
+            keeper,
+            base: 0,
+            past_stats: Stats::default(),
             settings,
         };
-        for at in 0..usize::from(shards) {
-            side.wake(world, at, 0);
+        if side.keeper.is_some() {
+            side.start(world, model, shards, false)?;
+        } else {
+            side.employ(world, shards, 0);
         }
-        side
+        Ok(side)
     }
 
     /// From now on the broker's inside is quick.
@@ -168,10 +200,11 @@ impl BrokerSide {
         now: Millis,
         call: impl FnOnce(&mut Shard, &mut Step<'_>) -> R,
     ) -> R {
+        let time = Time(now - self.base);
         let worker = &mut self.workers[worker];
         let mut tables = LocalTables::new(&mut self.tables);
         let mut step = Step {
-            now: Time(now),
+            now: time,
             tables: &mut tables,
             effects: &mut worker.effects,
         };
@@ -186,19 +219,25 @@ impl BrokerSide {
         model: &mut Model,
         at: usize,
     ) -> Checked {
-        if self.workers[at].wakes_at > world.now {
+        if self.workers.get(at).is_none_or(|w| w.wakes_at > world.now) {
             // An earlier turn has done what this one was for.
             return Ok(());
         }
         self.workers[at].wakes_at = NEVER;
         let now = world.now / TICK * TICK;
-        let mut left = false;
-        left |= self.take_mail(world, links, model, at, now)?;
-        left |= self.take_bytes(world, links, model, at, now)?;
-        self.step(at, now, Shard::fire);
-        model.time_passed(at, now);
-        self.compare(world, links, model, at)?;
-        self.step(at, now, Shard::end_turn);
+        self.gather(model, at);
+        let mut left = std::mem::take(&mut self.workers[at].dawdles);
+        if !left {
+            left |= self.take_mail(world, links, model, at, now)?;
+            left |= self.take_bytes(world, links, model, at, now)?;
+            self.step(at, now, Shard::fire);
+            model.time_passed(at, now);
+            self.compare(world, links, model, at)?;
+            self.step(at, now, Shard::end_turn);
+            if self.dawdle(world, at) {
+                return Ok(());
+            }
+        }
         self.carry_out(world, links, model, at, now)?;
         self.check_limits(at)?;
         if left || self.workers[at].shard.has_work() {
@@ -206,7 +245,8 @@ impl BrokerSide {
         }
         if let Some(deadline) = self.workers[at].shard.next_deadline() {
             // A clock that is behind must not make the worker spin.
-            self.wake(world, at, deadline.0.max(now + TICK));
+            let deadline = self.base.saturating_add(deadline.0);
+            self.wake(world, at, deadline.max(now + TICK));
         }
         let inboxes = &self.workers[at].inbox;
         let mail = inboxes
@@ -217,6 +257,21 @@ impl BrokerSide {
             self.wake(world, at, next);
         }
         Ok(())
+    }
+
+    /// Whether the worker is slow to tell the others what it has done.
+    fn dawdle(&mut self, world: &mut World, at: usize) -> bool {
+        let Some(keeper) = &self.keeper else {
+            return false;
+        };
+        let most = keeper.settings.dawdle_max;
+        if most == 0 || !world.random.chance(20) {
+            return false;
+        }
+        self.workers[at].dawdles = true;
+        let until = world.now + world.random.between(1, most);
+        self.wake(world, at, until);
+        true
     }
 
     /// Takes what the mailbox holds; whether something is left that could be taken.
@@ -251,6 +306,15 @@ impl BrokerSide {
                     Some((_, Post::Answer(claim, home))) => {
                         self.answered(world, links, model, at, &claim, home, now)?;
                     }
+                    Some((_, Post::Settled(answer))) => self.settled(at, now, &answer),
+                    Some((_, Post::Recovered)) => {
+                        self.workers[at].shard.set_refuses_new_work(false);
+                    }
+                    Some((_, Post::Loaded(session, messages))) => {
+                        self.step(at, now, |shard, step| {
+                            shard.loaded(step, session, messages);
+                        });
+                    }
                     None => {}
                 }
                 self.compare(world, links, model, at)?;
@@ -272,6 +336,7 @@ impl BrokerSide {
             needed: 0,
             claims: false,
             version: Version::V5,
+            spoken: Vec::new(),
         };
         self.workers[at].sockets.insert(link, socket);
     }
@@ -427,6 +492,7 @@ impl BrokerSide {
         }
         for (link, words) in closed {
             world.trace(|| format!("shard {at} gives link {link} up"));
+            self.listen(model, at, link, &words)?;
             self.workers[at].sockets.remove(&link);
             self.workers[at].blocked.remove(&link);
             links[link].up.forget();
@@ -438,7 +504,8 @@ impl BrokerSide {
         let sessions = self.workers[at].shard.stats().sessions;
         let expected = model.sessions_at(at);
         if sessions > expected {
-            return broken("sessions end when they must", format!("at shard {at}"));
+            let what = format!("at shard {at}: {}", model.describe_sessions(at));
+            return broken("sessions end when they must", what);
         }
         if sessions < expected {
             return broken(
@@ -481,6 +548,7 @@ impl BrokerSide {
                 continue;
             }
             self.compare(world, links, model, at)?;
+            self.hand_in(world, model, at)?;
             for (to, mail) in std::mem::take(&mut self.workers[at].effects.mail) {
                 self.post(world, at, usize::from(to), Post::Mail(mail));
             }
@@ -492,7 +560,7 @@ impl BrokerSide {
                 break;
             }
             for link in dirty {
-                self.write(world, links, at, link, now);
+                self.write(world, links, model, at, link, now)?;
             }
         }
         Ok(())
@@ -502,31 +570,37 @@ impl BrokerSide {
         &mut self,
         world: &mut World,
         links: &mut [Link],
+        model: &mut Model,
         at: usize,
         link: usize,
         now: Millis,
-    ) {
+    ) -> Checked {
         let Some(conn) = self.workers[at]
             .sockets
             .get(&link)
             .map(|socket| socket.conn)
         else {
-            return;
+            return Ok(());
         };
         loop {
             let output = self.workers[at].shard.output(conn);
             self.outbox_peak = self.outbox_peak.max(output.len());
             if output.is_empty() {
-                return;
+                return Ok(());
             }
             let (count, arrivals) = links[link].down.write(world.now, &mut world.random, output);
+            let said = match self.keeper {
+                Some(_) => output.get(..count).unwrap_or_default().to_vec(),
+                None => Vec::new(),
+            };
             for time in arrivals {
                 world.at(time, Event::Arrival(link));
             }
             if count == 0 {
                 self.workers[at].blocked.insert(link);
-                return;
+                return Ok(());
             }
+            self.listen(model, at, link, &said)?;
             self.step(at, now, |shard, step| shard.wrote(step, conn, count));
         }
     }
@@ -642,7 +716,7 @@ impl BrokerSide {
 
     /// The counters of all shards together.
     pub(crate) fn stats(&self) -> Stats {
-        let mut total = Stats::default();
+        let mut total = self.past_stats;
         for worker in &self.workers {
             total.add(&worker.shard.stats());
         }
@@ -651,8 +725,12 @@ impl BrokerSide {
 
     /// Whether nothing waits inside the broker: no mail, no unsent bytes, no work.
     pub(crate) fn is_idle(&self) -> bool {
+        let storage = self.keeper.as_ref().map(|keeper| keeper.storage.as_ref());
+        if storage.is_some_and(|storage| storage.is_none_or(|storage| storage.has_work())) {
+            return false;
+        }
         self.workers.iter().all(|worker| {
-            worker.inbox.iter().all(VecDeque::is_empty)
+            !worker.dawdles && worker.inbox.iter().all(VecDeque::is_empty)
                 && worker.blocked.is_empty()
                 && !worker.shard.has_work()
                 && worker

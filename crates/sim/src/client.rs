@@ -148,7 +148,11 @@ impl Run {
             Quality::WHOLE
         };
         self.links.push(Link::new(client, quality));
-        self.broker.accept(&mut self.world, link);
+        if self.broker.is_up() {
+            self.broker.accept(&mut self.world, link);
+        } else {
+            self.lose_link(link, 100);
+        }
         let version = self.clients[client].version;
         let wire = Wire::new(link, version, wishes.packet_size_max.unwrap_or(0));
         let now = Time(self.world.now);
@@ -426,7 +430,9 @@ impl Run {
                 Packet::ConnAck(_) => wire.protocol.connected(wire.version, false),
                 Packet::Disconnect(disconnect) => {
                     wire.dismissed = true;
-                    if disconnect.reason != ReasonCode::SESSION_TAKEN_OVER {
+                    let stops = disconnect.reason == ReasonCode::SERVER_SHUTTING_DOWN
+                        && self.model.past(link).over;
+                    if disconnect.reason != ReasonCode::SESSION_TAKEN_OVER && !stops {
                         return broken("reasons of DISCONNECT", format!("{disconnect:?}"));
                     }
                 }
@@ -478,6 +484,7 @@ impl Run {
                 let right = match disconnect.reason {
                     ReasonCode::SESSION_TAKEN_OVER => self.model.past(link).taken_over,
                     ReasonCode::PROTOCOL_ERROR => conn.misbehaved,
+                    ReasonCode::SERVER_SHUTTING_DOWN => self.model.past(link).over,
                     _ => false,
                 };
                 if right {

@@ -145,6 +145,29 @@ impl Pipe {
         }
     }
 
+    /// What is under way arrives now.
+    pub(crate) fn hasten(&mut self, now: Millis) {
+        for (at, piece) in &mut self.flight {
+            if *at != NEVER && matches!(piece, Piece::Bytes(_)) {
+                *at = now;
+            }
+        }
+    }
+
+    /// Breaks the direction with all that is under way or unread. The reader learns of it at `notice`.
+    fn lose(&mut self, notice: Millis) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.arrived.clear();
+        self.broken = true;
+        if notice != NEVER {
+            self.flight.push_back((notice, Piece::End(End::Reset)));
+        }
+    }
+
     /// Lets a reader that has not been told of a cut learn of it now.
     fn reveal(&mut self, now: Millis) {
         if self.broken && self.ended.is_none() {
@@ -253,6 +276,14 @@ impl Link {
         self.cut = true;
         self.up.cut(random, broker_notice);
         self.down.cut(random, client_notice);
+    }
+
+    /// The broker is gone, and all that was under way.
+    pub(crate) fn lose(&mut self, now: Millis, notice: Millis) {
+        self.cut = true;
+        self.up.lose(NEVER);
+        self.down.lose(notice.max(now));
+        self.last_words = None;
     }
 
     /// Ends what is bad about the link: stalls end, and both sides learn of a cut.

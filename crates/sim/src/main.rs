@@ -6,17 +6,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use midge_sim::{Length, Summary, Violation, run};
+use midge_sim::{Disk, Length, Summary, Violation, run};
 
 const USAGE: &str = "\
-Usage: midge-sim [--seeds N] [--first N] [--seconds S] [--brief]
-       midge-sim --seed N [--brief] [-v]
+Usage: midge-sim [--seeds N] [--first N] [--seconds S] [--brief] [--plain | --kept]
+       midge-sim --seed N [--brief] [--plain | --kept] [-v]
 
   --seeds N    Runs N seeds (1000).
   --first N    Begins with seed N (1).
   --seconds S  Begins no seed after S seconds.
   --seed N     Runs this seed alone.
   --brief      Makes each run short, as the tests do.
+  --plain      The broker keeps nothing, whatever the seed says.
+  --kept       The broker keeps its state on a disk, whatever the seed says.
   -v           Prints what happens in the run.
   --help       Prints this.
 ";
@@ -30,6 +32,7 @@ struct Options {
     seconds: Option<u64>,
     seed: Option<u64>,
     length: Length,
+    disk: Disk,
     verbose: bool,
 }
 
@@ -62,6 +65,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
         seconds: None,
         seed: None,
         length: Length::Full,
+        disk: Disk::BySeed,
         verbose: false,
     };
     while let Some(word) = words.next() {
@@ -77,6 +81,8 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
             "--seconds" => options.seconds = Some(number()?),
             "--seed" => options.seed = Some(number()?),
             "--brief" => options.length = Length::Brief,
+            "--plain" => options.disk = Disk::None,
+            "--kept" => options.disk = Disk::Kept,
             "-v" | "--verbose" => options.verbose = true,
             "-h" | "--help" => return Ok(None),
             _ => return Err(format!("'{word}' is no option")),
@@ -86,26 +92,32 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
 }
 
 fn one(seed: u64, options: &Options) -> ExitCode {
-    match run(seed, options.length, options.verbose.then_some(print)) {
+    let sink = options.verbose.then_some(print as fn(&str));
+    match run(seed, options.length, options.disk, sink) {
         Ok(summary) => {
             print(&format!("seed {seed}: passed, {summary:?}"));
             ExitCode::SUCCESS
         }
         Err(violation) => {
-            tell(seed, options.length, &violation);
+            tell(seed, options, &violation);
             ExitCode::FAILURE
         }
     }
 }
 
-fn tell(seed: u64, length: Length, violation: &Violation) {
-    let brief = match length {
+fn tell(seed: u64, options: &Options, violation: &Violation) {
+    let brief = match options.length {
         Length::Full => "",
         Length::Brief => " --brief",
     };
+    let disk = match options.disk {
+        Disk::BySeed => "",
+        Disk::None => " --plain",
+        Disk::Kept => " --kept",
+    };
     print(&format!("seed {seed}: failed: {violation}"));
     print(&format!(
-        "    again with: cargo run --release -p midge-sim -- --seed {seed}{brief} -v"
+        "    again with: cargo run --release -p midge-sim -- --seed {seed}{brief}{disk} -v"
     ));
 }
 
@@ -141,7 +153,7 @@ fn many(options: &Options) -> ExitCode {
                     if seed >= last {
                         break;
                     }
-                    let result = run(seed, options.length, None);
+                    let result = run(seed, options.length, options.disk, None);
                     let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
                     match result {
                         Ok(summary) => findings.add(&summary),
@@ -153,7 +165,7 @@ fn many(options: &Options) -> ExitCode {
     });
     let mut findings = findings.into_inner().unwrap_or_else(|e| e.into_inner());
     findings.failed.sort_by_key(|(seed, _)| *seed);
-    findings.report(options.length, began.elapsed(), late.into_inner())
+    findings.report(options, began.elapsed(), late.into_inner())
 }
 
 impl Findings {
@@ -165,9 +177,9 @@ impl Findings {
         self.total.dropped += summary.dropped;
     }
 
-    fn report(&self, length: Length, took: Duration, late: bool) -> ExitCode {
+    fn report(&self, options: &Options, took: Duration, late: bool) -> ExitCode {
         for (seed, violation) in self.failed.iter().take(TOLD_MAX) {
-            tell(*seed, length, violation);
+            tell(*seed, options, violation);
         }
         let mut rules: Vec<(&str, usize)> = Vec::new();
         for (_, violation) in &self.failed {

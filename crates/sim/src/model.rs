@@ -12,6 +12,7 @@ mod receipt;
 mod retained;
 mod session;
 mod shared;
+mod survival;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,6 +27,8 @@ use retained::{RetainedValue, Walk};
 pub(crate) use session::{Expiry, Terms};
 use session::{Key, Owed, Session, Sub};
 use shared::{Group, GroupMessage};
+pub(crate) use survival::Stamp;
+use survival::{Promise, Undo, Unsafe};
 
 use crate::check::{Checked, broken};
 use crate::world::Millis;
@@ -43,6 +46,8 @@ pub(crate) struct Rules {
     pub(crate) small_queues: bool,
     /// Seconds that a connection has for its CONNECT.
     pub(crate) connect_timeout: u64,
+    /// The broker keeps its state on a disk.
+    pub(crate) keeps: bool,
 }
 
 /// What the broker has to send in answer to a packet, in this order on each connection.
@@ -53,6 +58,18 @@ pub(crate) enum Answer {
     SubAck(u16, Vec<u8>),
     UnsubAck(u16, Vec<u8>),
     PingResp,
+}
+
+impl Answer {
+    /// Answers of one kind come in their order.
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::ConnAck { .. } => 0,
+            Self::Ack(..) => 1,
+            Self::SubAck(..) | Self::UnsubAck(..) => 2,
+            Self::PingResp => 3,
+        }
+    }
 }
 
 /// A connection at the broker.
@@ -80,6 +97,8 @@ pub(crate) struct Past {
     pub(crate) answers: VecDeque<Answer>,
     /// PUBREL packets that PUBRECs have earned.
     releases: BTreeMap<u16, u32>,
+    /// What it may be told only when it is safe, and what covers that.
+    promises: VecDeque<(Promise, Stamp)>,
 }
 
 /// Why a connection ended.
@@ -96,6 +115,15 @@ pub(crate) enum Cause {
     /// Silence.
     KeepAlive,
     TakenOver,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug)]
+struct Routed {
+    /// Somebody is subscribed.
+    matched: bool,
+    /// It has to be there after a crash.
+    kept: bool,
 }
 
 /// The model's state.
@@ -117,10 +145,13 @@ pub(crate) struct Model {
     seq: u64,
     /// Connections that the broker has to close because of what it was just told.
     pub(crate) closing: BTreeSet<usize>,
+    unsafe_: Unsafe,
+    /// Counts messages that clients received.
+    received: u64,
 }
 
 impl Model {
-    pub(crate) const fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
             rules,
             publications: Vec::new(),
@@ -135,6 +166,8 @@ impl Model {
             retained: BTreeMap::new(),
             seq: 0,
             closing: BTreeSet::new(),
+            unsafe_: Unsafe::default(),
+            received: 0,
         }
     }
 
@@ -173,10 +206,29 @@ impl Model {
             .is_some_and(|sid| self.sessions[*sid].place == place)
     }
 
+    /// How many topics have a retained message at least, and at most: what has expired may be there.
+    pub(crate) fn retained_range(&self, now: Millis) -> (usize, usize) {
+        let all = self.retained.values();
+        let most = all.filter(|h| h.last().is_some_and(|entry| entry.value.is_some()));
+        (self.retained_count(now), most.count())
+    }
+
     /// How many sessions are at a place of the broker.
     pub(crate) fn sessions_at(&self, place: usize) -> u64 {
         let here = |sid: &&usize| self.sessions[**sid].place == place;
         self.by_client.values().filter(here).count() as u64
+    }
+
+    /// Which sessions are, or were, at a place of the broker.
+    pub(crate) fn describe_sessions(&self, place: usize) -> String {
+        let here = self.sessions.iter().filter(|session| session.place == place);
+        let all: Vec<String> = here
+            .map(|session| {
+                let (client, ended, at) = (&session.client, session.ended, session.ends_at);
+                format!("{client} ended {ended} at {at}")
+            })
+            .collect();
+        all.join(", ")
     }
 
     pub(crate) fn sessions_count(&self) -> usize {
@@ -196,13 +248,18 @@ impl Model {
         }
         let old = self.by_client.get(client).copied();
         let sid = match old {
-            Some(sid) if !terms.clean_start => sid,
+            Some(sid) if !terms.clean_start => {
+                self.will_change(sid);
+                sid
+            }
             _ => {
                 if let Some(sid) = old {
                     self.end_session(sid, now);
                 }
-                self.sessions.push(Session::new(client, place));
+                let persistent = self.rules.keeps && terms.expiry != Expiry::WithConnection;
+                self.sessions.push(Session::new(client, place, persistent));
                 let sid = self.sessions.len() - 1;
+                self.has_begun(sid);
                 self.by_client.insert(client.to_owned(), sid);
                 sid
             }
@@ -218,6 +275,10 @@ impl Model {
             ..Past::default()
         };
         self.past.insert(link, past);
+        if self.sessions[sid].persistent {
+            let answer = Answer::ConnAck { present: resumed };
+            self.promise(link, Promise::Answer(answer));
+        }
         if let Some(conn) = self.conns.get_mut(&link) {
             conn.session = Some(sid);
             conn.version = terms.version;
@@ -250,6 +311,7 @@ impl Model {
             return;
         };
         self.end_walks(sid, None);
+        self.will_change(sid);
         let session = &mut self.sessions[sid];
         session.conn = None;
         if cause == Cause::Normal {
@@ -268,6 +330,7 @@ impl Model {
     }
 
     fn end_session(&mut self, sid: usize, now: Millis) {
+        self.will_change(sid);
         let session = &mut self.sessions[sid];
         session.ended = true;
         let client = session.client.clone();
@@ -278,6 +341,7 @@ impl Model {
     }
 
     fn publish_will(&mut self, sid: usize, now: Millis) {
+        self.will_change(sid);
         self.sessions[sid].will_due = Millis::MAX;
         if let Some(will) = self.sessions[sid].will.take() {
             let expires = will.expiry.map(|seconds| now + seconds * 1000);
@@ -315,6 +379,24 @@ impl Model {
         }
     }
 
+    /// One place of the broker stops: wills are published, connections end.
+    pub(crate) fn shut_down(&mut self, place: usize, now: Millis) {
+        let here: Vec<usize> = self.by_client.values().copied().collect();
+        for sid in here {
+            if self.sessions[sid].place == place {
+                self.publish_will(sid, now);
+            }
+        }
+        let conns = self.conns.iter();
+        let links: Vec<usize> = conns
+            .filter(|(_, conn)| conn.place == place)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in links {
+            self.ended(link, Cause::WithWill, now);
+        }
+    }
+
     /// The broker took a packet that is not CONNECT.
     pub(crate) fn packet(&mut self, link: usize, packet: &Packet<'_>, now: Millis) -> Checked {
         let Some((sid, version)) = self
@@ -335,7 +417,8 @@ impl Model {
                     .iter()
                     .map(|subscription| self.subscribed(sid, &subscription, id, now))
                     .collect();
-                self.answer(link, Answer::SubAck(subscribe.packet_id.get(), codes));
+                let answer = Answer::SubAck(subscribe.packet_id.get(), codes);
+                self.answer_if_safe(link, answer, self.sessions[sid].persistent);
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let codes: Vec<u8> = unsubscribe
@@ -343,16 +426,19 @@ impl Model {
                     .iter()
                     .map(|filter| self.unsubscribed(sid, filter))
                     .collect();
+                let changed = codes.contains(&ReasonCode::SUCCESS.0);
                 let codes = if version.has_properties() {
                     codes
                 } else {
                     Vec::new()
                 };
-                self.answer(link, Answer::UnsubAck(unsubscribe.packet_id.get(), codes));
+                let answer = Answer::UnsubAck(unsubscribe.packet_id.get(), codes);
+                self.answer_if_safe(link, answer, changed && self.sessions[sid].persistent);
             }
             Packet::PingReq => self.answer(link, Answer::PingResp),
             Packet::Disconnect(disconnect) => {
                 if let Some(seconds) = crate::wire::session_expiry(&disconnect.properties) {
+                    self.will_change(sid);
                     self.sessions[sid].expiry = Expiry::from_interval(seconds);
                 }
                 let cause = match disconnect.reason {
@@ -368,6 +454,14 @@ impl Model {
 
     fn answer(&mut self, link: usize, answer: Answer) {
         self.past(link).answers.push_back(answer);
+    }
+
+    /// The same, and the answer is true only when what was done now is safe, if `needs` says so.
+    fn answer_if_safe(&mut self, link: usize, answer: Answer, needs: bool) {
+        if needs {
+            self.promise(link, Promise::Answer(answer.clone()));
+        }
+        self.answer(link, answer);
     }
 
     fn published(
@@ -388,15 +482,25 @@ impl Model {
         let id = id.get();
         if publish.qos == QoS::ExactlyOnce {
             // The first one counts, however often it comes.
-            self.sessions[sid]
-                .incoming
-                .entry(id)
-                .or_insert((publication, expires));
-            self.answer(link, Answer::Ack(AckKind::PubRec, id, ReasonCode::SUCCESS));
+            self.will_change(sid);
+            let stamp = self.stamp();
+            let session = &mut self.sessions[sid];
+            let is_new = !session.incoming.contains_key(&id);
+            session.incoming.entry(id).or_insert((publication, expires));
+            if is_new {
+                session.incoming_stamps.insert(id, stamp);
+            }
+            let persistent = session.persistent;
+            let covered = session.incoming_stamps.get(&id).copied();
+            let answer = Answer::Ack(AckKind::PubRec, id, ReasonCode::SUCCESS);
+            if let (true, Some(stamp)) = (persistent, covered) {
+                self.promise_of(link, Promise::Answer(answer.clone()), stamp);
+            }
+            self.answer(link, answer);
             return Ok(());
         }
-        let matched = self.route(publication, Some(sid), expires, now);
-        let reason = if matched
+        let routed = self.route(publication, Some(sid), expires, now);
+        let reason = if routed.matched
             || !self
                 .conns
                 .get(&link)
@@ -406,15 +510,19 @@ impl Model {
         } else {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         };
-        self.answer(link, Answer::Ack(AckKind::PubAck, id, reason));
+        let answer = Answer::Ack(AckKind::PubAck, id, reason);
+        self.answer_if_safe(link, answer, routed.kept);
         Ok(())
     }
 
     fn released(&mut self, link: usize, sid: usize, ack: &Ack<'_>, now: Millis) {
         let id = ack.packet_id.get();
         let mut reason = ReasonCode::SUCCESS;
+        let mut needs = false;
+        self.will_change(sid);
         if let Some((publication, expires)) = self.sessions[sid].incoming.remove(&id) {
-            self.route(publication, Some(sid), expires, now);
+            let routed = self.route(publication, Some(sid), expires, now);
+            needs = routed.kept || self.sessions[sid].persistent;
         } else if self
             .conns
             .get(&link)
@@ -422,7 +530,8 @@ impl Model {
         {
             reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
         }
-        self.answer(link, Answer::Ack(AckKind::PubComp, id, reason));
+        let answer = Answer::Ack(AckKind::PubComp, id, reason);
+        self.answer_if_safe(link, answer, needs);
     }
 
     fn subscribed(
@@ -433,6 +542,7 @@ impl Model {
         now: Millis,
     ) -> u8 {
         self.seq += 1;
+        self.will_change(sid);
         let options = subscription.options;
         let Ok(filter) = Filter::parse(subscription.filter) else {
             return ReasonCode::TOPIC_FILTER_INVALID.0;
@@ -467,6 +577,7 @@ impl Model {
     }
 
     fn unsubscribed(&mut self, sid: usize, filter: &str) -> u8 {
+        self.will_change(sid);
         match self.sessions[sid].subs.remove(filter) {
             None => ReasonCode::NO_SUBSCRIPTION_EXISTED.0,
             Some((shared, _)) => {
@@ -489,21 +600,22 @@ impl Model {
         }
     }
 
-    /// A message goes to all that subscribe to it; whether anybody does.
+    /// A message goes to all that subscribe to it.
     fn route(
         &mut self,
         publication: PubId,
         publisher: Option<usize>,
         expires: Option<Millis>,
         now: Millis,
-    ) -> bool {
+    ) -> Routed {
         self.seq += 1;
         let message = &mut self.publications[publication];
         message.routed += 1;
         let (name, qos, retain) = (message.topic.clone(), message.qos, message.retain);
         let is_empty = message.payload.is_empty();
+        let mut kept = false;
         if retain {
-            self.retain(publication, expires);
+            kept = self.retain(publication, expires);
         }
         let expired = expires.is_some_and(|at| at <= now);
         let live: Vec<usize> = self.by_client.values().copied().collect();
@@ -536,13 +648,9 @@ impl Model {
             let conn = self.sessions[sid].conn;
             for key in keys {
                 let session = &mut self.sessions[sid];
-                let said = (!is_empty).then_some(publication);
-                session
-                    .awaited
-                    .entry(said)
-                    .or_default()
-                    .push(session.owed.len());
-                session.owed.push(Owed {
+                let persistent = session.persistent;
+                kept |= persistent && key.qos > QoS::AtMostOnce;
+                let at = session.owe(Owed {
                     publication,
                     key,
                     seq: self.seq,
@@ -551,9 +659,19 @@ impl Model {
                     expires,
                     conn,
                     received: false,
+                    optional: false,
+                    cancelled: false,
+                    is_empty,
                 });
+                if persistent {
+                    self.note(Undo::Owed(sid, at));
+                }
             }
         }
-        matched | self.route_to_groups(publication, &name, expires, expired)
+        let groups = self.route_to_groups(publication, &name, expires, expired);
+        Routed {
+            matched: matched | groups.matched,
+            kept: kept | groups.kept,
+        }
     }
 }

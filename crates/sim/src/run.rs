@@ -7,7 +7,7 @@ use crate::check::{Checked, Violation, broken};
 use crate::client::Client;
 use crate::link::Link;
 use crate::model::Model;
-use crate::script::{Length, Profile};
+use crate::script::{Disk, Length, Profile};
 use crate::world::{Event, TraceSink, World};
 
 /// What a run saw, when all went well.
@@ -52,12 +52,17 @@ pub(crate) struct Run {
     pub(crate) messages: u64,
 }
 
-/// Runs a seed to its end. The same seed and length do the same every time.
+/// Runs a seed to its end. The same seed, length and disk do the same every time.
 ///
 /// # Errors
 /// The first rule that was broken.
-pub fn run(seed: u64, length: Length, trace: Option<TraceSink>) -> Result<Summary, Violation> {
-    let whole = AssertUnwindSafe(|| Run::new(seed, length, trace).go());
+pub fn run(
+    seed: u64,
+    length: Length,
+    disk: Disk,
+    trace: Option<TraceSink>,
+) -> Result<Summary, Violation> {
+    let whole = AssertUnwindSafe(|| Run::new(seed, length, disk, trace)?.go());
     catch_unwind(whole).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -69,24 +74,37 @@ pub fn run(seed: u64, length: Length, trace: Option<TraceSink>) -> Result<Summar
 }
 
 impl Run {
-    fn new(seed: u64, length: Length, trace: Option<TraceSink>) -> Self {
+    fn new(
+        seed: u64,
+        length: Length,
+        disk: Disk,
+        trace: Option<TraceSink>,
+    ) -> Checked<Self> {
         let mut world = World::new(seed, trace);
-        let profile = Profile::new(length, &mut world.random);
+        let profile = Profile::new(length, disk, seed, &mut world.random);
         world.trace(|| format!("{profile:?}"));
         let clients = profile.clients(&mut world.random);
+        let mut model = Model::new(profile.rules());
         let broker = BrokerSide::new(
             profile.settings.clone(),
             profile.shards,
             profile.pace,
+            profile.keeping,
             &mut world,
-        );
-        let model = Model::new(profile.rules());
+            &mut model,
+        )?;
         for client in 0..clients.len() {
             let at = world.random.below(500);
             world.at(at, Event::Act(client));
         }
         world.at(profile.duration, Event::Stage);
-        Self {
+        if let Some(keeping) = profile.keeping {
+            let at = world.random.below(keeping.checkpoint_max + 1);
+            world.at(at, Event::Checkpoint);
+            let fall = keeping.fall_at(&mut world.random);
+            world.at(fall, Event::Fall);
+        }
+        Ok(Self {
             world,
             links: Vec::new(),
             clients,
@@ -97,7 +115,7 @@ impl Run {
             patience: 0,
             quiet: 0,
             messages: 0,
-        }
+        })
     }
 
     fn go(mut self) -> Result<Summary, Violation> {
@@ -140,6 +158,22 @@ impl Run {
             Event::Act(client) => self.act(client),
             Event::Wake(client) => self.wake_client(client),
             Event::Stage => self.next_stage(),
+            Event::Commit => {
+                self.broker.commit(&mut self.world, &mut self.model);
+                Ok(())
+            }
+            Event::Load => self.broker.load(&mut self.world),
+            Event::Maintain => {
+                self.broker.maintain(&mut self.world);
+                Ok(())
+            }
+            Event::Checkpoint => {
+                let next = self.broker.checkpoint(&mut self.world)?;
+                self.world.at(next, Event::Checkpoint);
+                Ok(())
+            }
+            Event::Fall => self.fall(),
+            Event::Start => self.start_again(),
         }
     }
 

@@ -7,8 +7,8 @@ use midge_codec::{
     Subscription, SubscriptionOptions, Subscriptions, Unsubscribe, Version,
 };
 
-pub use profile::Length;
-pub(crate) use profile::Profile;
+pub use profile::{Disk, Length};
+pub(crate) use profile::{Keeping, Profile};
 
 use crate::check::{Checked, broken};
 use crate::client::{LastWill, Message, Wishes};
@@ -455,7 +455,9 @@ impl Run {
     /// What is still under way.
     fn unrest(&self) -> Vec<String> {
         let mut all = Vec::new();
-        if !self.broker.is_idle() {
+        if !self.broker.is_up() {
+            all.push("the broker is down".to_owned());
+        } else if !self.broker.is_idle() {
             all.push("the broker works".to_owned());
         }
         for client in &self.clients {

@@ -6,6 +6,10 @@ use std::collections::BinaryHeap;
 /// Milliseconds since the run began.
 pub(crate) type Millis = u64;
 
+/// The broker's clock is this coarse, and so is the grain of its timers: a deadline is met in the first
+/// turn that begins at or after it.
+pub(crate) const TICK: Millis = 64;
+
 /// A moment that never comes.
 pub(crate) const NEVER: Millis = Millis::MAX;
 
@@ -76,6 +80,18 @@ pub(crate) enum Event {
     Wake(usize),
     /// The run enters its next stage.
     Stage,
+    /// The log commits.
+    Commit,
+    /// The log prepares for what comes.
+    Maintain,
+    /// Messages of long queues are read back.
+    Load,
+    /// A checkpoint is made, step by step.
+    Checkpoint,
+    /// The broker comes to its end.
+    Fall,
+    /// It starts again.
+    Start,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use midge_sim::{Length, run};
+use midge_sim::{Disk, Length, run};
 
 /// Seeds that every test run goes through.
 const SEEDS: u64 = 200;
 
 /// Runs `seeds` on all cores and lists what fails.
-fn failures(seeds: &[(u64, Length)]) -> Vec<String> {
+fn failures(seeds: &[(u64, Length, Disk)]) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
@@ -19,11 +19,11 @@ fn failures(seeds: &[(u64, Length)]) -> Vec<String> {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((seed, length)) = seeds.get(at) else {
+                    let Some((seed, length, disk)) = seeds.get(at) else {
                         break;
                     };
-                    if let Err(violation) = run(*seed, *length, None) {
-                        let line = format!("seed {seed} ({length:?}): {violation}");
+                    if let Err(violation) = run(*seed, *length, *disk, None) {
+                        let line = format!("seed {seed} ({length:?}, {disk:?}): {violation}");
                         let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
                         failed.push(line);
                     }
@@ -36,12 +36,13 @@ fn failures(seeds: &[(u64, Length)]) -> Vec<String> {
 
 #[test]
 fn no_promise_is_broken_in_the_first_seeds() {
-    let seeds: Vec<_> = (1..=SEEDS).map(|seed| (seed, Length::Brief)).collect();
+    let seeds: Vec<_> = (1..=SEEDS).map(|seed| (seed, Length::Brief, Disk::BySeed)).collect();
     let failed = failures(&seeds);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// The files in `seeds/` have a line for each: the number, `brief` for a short run, and what it found.
+/// The files in `seeds/` have a line for each: the number, `brief` for a short run, `kept`
+/// for one with a disk, and what it found.
 #[test]
 fn seeds_that_once_found_something_find_nothing_now() {
     let mut seeds = Vec::new();
@@ -58,11 +59,16 @@ fn seeds_that_once_found_something_find_nothing_now() {
             .filter(|line| !line.starts_with('#') && !line.is_empty())
         {
             let (seed, rest) = line.split_once(' ').unwrap_or((line, ""));
-            let length = match rest.split_whitespace().next() {
-                Some("brief") => Length::Brief,
-                _ => Length::Full,
+            let mut words = rest.split_whitespace().peekable();
+            let length = match words.next_if_eq(&"brief") {
+                Some(_) => Length::Brief,
+                None => Length::Full,
             };
-            seeds.push((seed.parse().unwrap(), length));
+            let disk = match words.next_if_eq(&"kept") {
+                Some(_) => Disk::Kept,
+                None => Disk::None,
+            };
+            seeds.push((seed.parse().unwrap(), length, disk));
         }
     }
     let failed = failures(&seeds);
@@ -72,8 +78,8 @@ fn seeds_that_once_found_something_find_nothing_now() {
 #[test]
 fn a_seed_does_the_same_again() {
     for seed in [3, 7, 11] {
-        let first = run(seed, Length::Brief, None);
+        let first = run(seed, Length::Brief, Disk::BySeed, None);
         assert!(first.is_ok());
-        assert_eq!(first, run(seed, Length::Brief, None));
+        assert_eq!(first, run(seed, Length::Brief, Disk::BySeed, None));
     }
 }

@@ -52,6 +52,7 @@ impl Model {
                     && owed.conn.is_some()
                     && owed.conn == session.conn;
             if owed.received
+                || owed.optional
                 || !is_certain
                 || published.size_max() > session.packet_max
                 || owed.expires.is_some_and(|at| at <= now)

@@ -6,6 +6,7 @@ use midge_codec::{Ack, AckKind, Packet, Publish, QoS, ReasonCode};
 
 use super::publication::PubId;
 use super::session::{Flight, Key};
+use super::survival::{Promise, Undo};
 use super::{Answer, Model};
 use crate::check::{Checked, broken};
 use crate::world::Millis;
@@ -35,6 +36,15 @@ impl fmt::Display for Receipt<'_> {
     }
 }
 
+/// What a received message was owed for.
+struct Settled {
+    publication: PubId,
+    expires: Option<Millis>,
+    owed: Option<usize>,
+    /// A message of a shared group and which holder.
+    shared: Option<(usize, usize)>,
+}
+
 /// Milliseconds by which a broker may round an expiry.
 const SECOND: Millis = 1000;
 
@@ -50,19 +60,32 @@ impl Model {
             ids: crate::wire::subscription_ids(&receipt.publish.properties),
         };
         if self.is_again(sid, receipt, &key)? {
+            self.sessions[sid].came_again(receipt.publish.packet_id);
             return Ok(());
         }
         if receipt.repeated {
             let what = format!("{} got {receipt}", self.sessions[sid].client);
             return broken("exactly once", what);
         }
-        let (publication, expires, shared) = self.settle(sid, receipt, &key)?;
+        let Settled {
+            publication,
+            expires,
+            owed,
+            shared,
+        } = self.settle(sid, receipt, &key)?;
         self.check_content(publication, expires, receipt)?;
         if receipt.publish.dup {
             self.check_dup(sid, receipt)?;
         }
         if let Some(id) = receipt.publish.packet_id {
+            self.received += 1;
             let flight = Flight {
+                id: id.get(),
+                number: self.received,
+                owed,
+                expires,
+                is_empty: receipt.publish.payload.is_empty(),
+                again: Vec::new(),
                 publication,
                 topic: receipt.topic.to_owned(),
                 key,
@@ -114,23 +137,34 @@ impl Model {
     }
 
     /// Finds what the message is owed for.
-    #[expect(clippy::type_complexity, reason = "used once")]
     fn settle(
         &mut self,
         sid: usize,
         receipt: &Receipt<'_>,
         key: &Key,
-    ) -> Checked<(PubId, Option<Millis>, Option<(usize, usize)>)> {
+    ) -> Checked<Settled> {
         let found = if key.retain {
-            self.take_retained(sid, receipt, key)
+            let found = self.take_retained(sid, receipt, key);
+            found.map(|(publication, expires)| (publication, expires, None))
         } else {
-            self.take_owed(sid, receipt, key)?
+            let found = self.take_owed(sid, receipt, key)?;
+            found.map(|(at, publication, expires)| (publication, expires, Some(at)))
         };
-        if let Some((publication, expires)) = found {
-            return Ok((publication, expires, None));
+        if let Some((publication, expires, owed)) = found {
+            return Ok(Settled {
+                publication,
+                expires,
+                owed,
+                shared: None,
+            });
         }
         if let Some((place, publication, expires)) = self.take_shared(sid, receipt, key)? {
-            return Ok((publication, expires, Some(place)));
+            return Ok(Settled {
+                publication,
+                expires,
+                owed: None,
+                shared: Some(place),
+            });
         }
         let session = &self.sessions[sid];
         let had = session.owed.iter().any(|owed| {
@@ -150,7 +184,7 @@ impl Model {
         sid: usize,
         receipt: &Receipt<'_>,
         key: &Key,
-    ) -> Checked<Option<(PubId, Option<Millis>)>> {
+    ) -> Checked<Option<(usize, PubId, Option<Millis>)>> {
         let session = &self.sessions[sid];
         // The same message may be owed several times over, if its publisher sent it again, and what is
         // before may have been lost: the first that raises the fewest doubts.
@@ -185,7 +219,7 @@ impl Model {
         let several = self.publications[owed.publication].routed > 1;
         if receipt.publish.payload.is_empty() || several && key.qos == QoS::AtMostOnce {
             // Which of several it was nobody can say for sure.
-            return Ok(Some((owed.publication, owed.expires)));
+            return Ok(Some((at, owed.publication, owed.expires)));
         }
         let last = session.last.entry(owed.order(receipt.topic)).or_default();
         if owed.seq < *last {
@@ -196,7 +230,7 @@ impl Model {
             return broken("order", what);
         }
         *last = owed.seq;
-        Ok(Some((owed.publication, owed.expires)))
+        Ok(Some((at, owed.publication, owed.expires)))
     }
 
     fn check_content(
@@ -266,20 +300,41 @@ impl Model {
         if kind == AckKind::PubRec && !ack.reason.is_failure() {
             *self.past(link).releases.entry(id).or_default() += 1;
         }
-        let Some(flight) = self.sessions[sid].flights.get_mut(&id) else {
+        let session = &mut self.sessions[sid];
+        let persistent = session.persistent;
+        let Some(flight) = session.flights.get_mut(&id) else {
             return;
         };
-        if matches!(kind, AckKind::PubAck | AckKind::PubRec) {
-            flight.acknowledged = true;
-            if let Some(shared) = flight.shared {
-                self.shared_acknowledged(shared);
+        if !matches!(kind, AckKind::PubAck | AckKind::PubRec) {
+            return;
+        }
+        let is_new = !std::mem::replace(&mut flight.acknowledged, true);
+        let flight = flight.clone();
+        if let Some(shared) = flight.shared {
+            self.shared_acknowledged(shared);
+        }
+        if is_new && persistent {
+            let mut undone = Box::new(flight);
+            undone.acknowledged = false;
+            self.note(Undo::Acknowledged(sid, undone));
+            if kind == AckKind::PubRec && !ack.reason.is_failure() {
+                self.promise(link, Promise::Release(id));
             }
         }
     }
 
     /// A client received an answer to a packet of its own.
     pub(crate) fn answered(&mut self, link: usize, answer: &Answer) -> Checked {
-        match self.past(link).answers.pop_front() {
+        let keeps = self.rules.keeps;
+        let answers = &mut self.past(link).answers;
+        // What waits for the disk is passed by what need not.
+        let at = if keeps {
+            let same = |owed: &Answer| owed.kind() == answer.kind();
+            answers.iter().position(same).unwrap_or(0)
+        } else {
+            0
+        };
+        match answers.remove(at) {
             Some(owed) if owed == *answer => Ok(()),
             owed => broken(
                 "answers in order",

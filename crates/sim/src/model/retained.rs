@@ -8,6 +8,7 @@ use super::matching::Matching;
 use super::publication::PubId;
 use super::receipt::said_number;
 use super::session::{Key, Sub};
+use super::survival::Undo;
 use super::{Model, Receipt};
 use crate::world::Millis;
 
@@ -64,14 +65,18 @@ impl Model {
         }
     }
 
-    pub(super) fn retain(&mut self, publication: PubId, expires: Option<Millis>) {
+    /// A message becomes the retained one of its topic, or clears it; whether that has to be kept.
+    pub(super) fn retain(&mut self, publication: PubId, expires: Option<Millis>) -> bool {
         let message = &self.publications[publication];
         let value = (!message.payload.is_empty()).then_some((publication, expires));
         let seq = self.seq;
-        self.retained
-            .entry(message.topic.clone())
-            .or_default()
-            .push(RetainedValue { seq, value });
+        let topic = message.topic.clone();
+        let history = self.retained.entry(topic.clone()).or_default();
+        // What has expired may have gone by itself.
+        let was_there = history.last().is_some_and(|entry| matches!(entry.value, Some((_, None))));
+        history.push(RetainedValue { seq, value });
+        self.note(Undo::Retained(topic, seq));
+        value.is_some() || was_there
     }
 
     /// How many topics have a retained message that has not expired.

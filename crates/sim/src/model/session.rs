@@ -7,6 +7,7 @@ use midge_codec::{Connect, Publish, QoS, Version};
 use super::matching::Matching;
 use super::publication::PubId;
 use super::retained::Walk;
+use super::survival::Stamp;
 use crate::check::{Checked, broken};
 use crate::world::Millis;
 
@@ -136,6 +137,12 @@ pub(super) struct Owed {
     /// The session's connection when the message was routed.
     pub(super) conn: Option<usize>,
     pub(super) received: bool,
+    /// It need not come.
+    pub(super) optional: bool,
+    /// It does not come, whatever was said before.
+    pub(super) cancelled: bool,
+    /// The message has no payload.
+    pub(super) is_empty: bool,
 }
 
 impl Owed {
@@ -152,6 +159,15 @@ impl Owed {
 /// A message of QoS 1 or 2 that the client has received, by its packet identifier.
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
+    pub(super) id: u16,
+    /// Which of all that were received.
+    pub(super) number: u64,
+    /// What it was owed for, if that is known.
+    pub(super) owed: Option<usize>,
+    pub(super) expires: Option<Millis>,
+    pub(super) is_empty: bool,
+    /// What is owed in case that it comes as another one after a crash.
+    pub(super) again: Vec<usize>,
     pub(super) publication: PubId,
     pub(super) topic: String,
     pub(super) key: Key,
@@ -170,6 +186,8 @@ pub(super) type OrderKey = (Option<usize>, String, QoS, QoS);
 pub(super) struct Session {
     pub(super) client: String,
     pub(super) place: usize,
+    /// It outlives the broker.
+    pub(super) persistent: bool,
     pub(super) conn: Option<usize>,
     pub(super) ended: bool,
     pub(super) expiry: Expiry,
@@ -179,6 +197,8 @@ pub(super) struct Session {
     /// By the filter as the client wrote it; whether it is shared.
     pub(super) subs: BTreeMap<String, (bool, Sub)>,
     pub(super) incoming: BTreeMap<u16, (PubId, Option<Millis>)>,
+    /// What covers them.
+    pub(super) incoming_stamps: BTreeMap<u16, Stamp>,
     pub(super) owed: Vec<Owed>,
     /// The places in `owed` of what has not been received, by publication; nothing stands for those
     /// without payload.
@@ -187,6 +207,8 @@ pub(super) struct Session {
     /// By topic, the retained messages that came, and the walks that they may be of.
     pub(super) shown: BTreeMap<String, Matching>,
     pub(super) flights: BTreeMap<u16, Flight>,
+    /// Those whose acknowledgement was lost in a crash and whose identifier others have.
+    pub(super) unfinished: Vec<Flight>,
     pub(super) last: BTreeMap<OrderKey, u64>,
     /// The smallest of its connections' largest packets.
     pub(super) packet_max: usize,
@@ -197,10 +219,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(client: &str, place: usize) -> Self {
+    pub(super) fn new(client: &str, place: usize, persistent: bool) -> Self {
         Self {
             client: client.to_owned(),
             place,
+            persistent,
             conn: None,
             ended: false,
             expiry: Expiry::WithConnection,
@@ -209,11 +232,13 @@ impl Session {
             will_due: Millis::MAX,
             subs: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            incoming_stamps: BTreeMap::new(),
             owed: Vec::new(),
             awaited: BTreeMap::new(),
             walks: Vec::new(),
             shown: BTreeMap::new(),
             flights: BTreeMap::new(),
+            unfinished: Vec::new(),
             last: BTreeMap::new(),
             packet_max: usize::MAX,
             aliases: BTreeMap::new(),
@@ -229,6 +254,14 @@ impl Session {
         self.will_due = Millis::MAX;
         self.packet_max = self.packet_max.min(terms.packet_max);
         self.aliases.clear();
+    }
+
+    /// Adds a copy that is owed; tells its place.
+    pub(super) fn owe(&mut self, owed: Owed) -> usize {
+        let said = (!owed.is_empty).then_some(owed.publication);
+        self.awaited.entry(said).or_default().push(self.owed.len());
+        self.owed.push(owed);
+        self.owed.len() - 1
     }
 
     /// The topic that a client's PUBLISH means.

@@ -8,7 +8,8 @@ use midge_codec::{QoS, topic};
 use super::publication::PubId;
 use super::receipt::said_number;
 use super::session::{Key, Sub};
-use super::{Checked, Model, Receipt, broken};
+use super::survival::Undo;
+use super::{Checked, Model, Receipt, Routed, broken};
 use crate::world::Millis;
 
 /// How a member was subscribed at some time.
@@ -36,9 +37,15 @@ pub(super) struct GroupMessage {
     group: usize,
     publication: PubId,
     expires: Option<Millis>,
+    /// It has to be there after a crash.
+    kept: bool,
+    /// A crash has lost it.
+    pub(super) lost: bool,
+    /// There was a crash since: what was sent with QoS 0 may come again.
+    reopened: bool,
     /// A member's session ended since: a QoS 2 message that it had is lost with it.
     member_lost: bool,
-    holders: Vec<Holder>,
+    pub(super) holders: Vec<Holder>,
 }
 
 /// A member that received the message.
@@ -83,12 +90,10 @@ impl Model {
             let parsed = Filter::parse(filter).ok()?;
             Some((parsed.share_name?.to_owned(), parsed.filter.to_owned()))
         });
+        if filter.is_none() {
+            self.lose_member(sid);
+        }
         for gid in self.sessions[sid].groups.clone() {
-            if filter.is_none() {
-                for message in self.group_messages.iter_mut().filter(|m| m.group == gid) {
-                    message.member_lost = true;
-                }
-            }
             let group = &mut self.groups[gid];
             if name.as_ref().is_some_and(|name| *name != group.name) || group.over {
                 continue;
@@ -101,32 +106,99 @@ impl Model {
         }
     }
 
+    /// A session ends, and what it had of QoS 2 with it.
+    pub(super) fn lose_member(&mut self, sid: usize) {
+        let groups = &self.sessions[sid].groups;
+        let messages = self.group_messages.iter_mut();
+        for message in messages.filter(|message| groups.contains(&message.group)) {
+            message.member_lost = true;
+        }
+    }
+
+    /// After a crash, the groups are those that the sessions are members of.
+    pub(super) fn regroup(&mut self) {
+        self.live_groups.clear();
+        for group in &mut self.groups {
+            group.members.clear();
+            group.over = true;
+        }
+        let mut members = Vec::new();
+        for sid in self.by_client.values().copied() {
+            let session = &self.sessions[sid];
+            for (filter, _) in session.subs.iter().filter(|(_, (shared, _))| *shared) {
+                let parsed = Filter::parse(filter).ok();
+                let name = parsed.and_then(|parsed| {
+                    Some((parsed.share_name?.to_owned(), parsed.filter.to_owned()))
+                });
+                let groups = session.groups.iter().rev().copied();
+                let mut same = groups.filter(|gid| Some(&self.groups[*gid].name) == name.as_ref());
+                if let (Some(gid), Some(name)) = (same.next(), name) {
+                    let live = self.live_groups.entry(name).or_insert(gid);
+                    *live = gid.max(*live);
+                    members.push((filter.clone(), sid));
+                }
+            }
+        }
+        for (filter, sid) in members {
+            let Some((true, sub)) = self.sessions[sid].subs.get(&filter).cloned() else {
+                continue;
+            };
+            let name = Filter::parse(&filter).ok().and_then(|parsed| parsed.share_name);
+            self.join_group(sid, name.unwrap_or_default(), &sub);
+        }
+        for gid in self.live_groups.values() {
+            self.groups[*gid].over = false;
+        }
+        for message in &mut self.group_messages {
+            message.reopened = true;
+            message.lost |= !message.kept;
+        }
+    }
+
     pub(super) fn route_to_groups(
         &mut self,
         publication: PubId,
         name: &str,
         expires: Option<Millis>,
         expired: bool,
-    ) -> bool {
+    ) -> Routed {
         let mut matched = false;
+        let mut any_kept = false;
+        let qos = self.publications[publication].qos;
+        let is_queued = qos > QoS::AtMostOnce || self.rules.upgrade_qos;
+        let mut undo = Vec::new();
         for ((_, filter), gid) in &self.live_groups {
             if !topic::matches(filter, name) {
                 continue;
             }
             matched = true;
             if !expired {
+                let ever = self.groups[*gid].granted.keys();
+                let persistent = ever.into_iter().any(|sid| self.sessions[*sid].persistent);
+                let kept = is_queued && persistent;
+                any_kept |= kept;
+                undo.push(Undo::GroupMessage(self.group_messages.len()));
                 let places = self.grouped.entry(publication).or_default();
                 places.push(self.group_messages.len());
                 self.group_messages.push(GroupMessage {
                     group: *gid,
                     publication,
                     expires,
+                    kept,
+                    lost: false,
+                    reopened: false,
                     member_lost: false,
                     holders: Vec::new(),
                 });
             }
         }
-        matched
+        for undo in undo {
+            self.note(undo);
+        }
+        Routed {
+            matched,
+            kept: any_kept,
+        }
     }
 
     /// Finds the group that a received message is for and makes the session its holder; tells the place
@@ -152,7 +224,9 @@ impl Model {
         let stale = key.qos == QoS::AtLeastOnce && !self.conns.contains_key(&receipt.link);
         let free = |at: &&usize| {
             let message = &self.group_messages[**at];
-            stale || message.holders.iter().all(|holder| self.may_return(holder))
+            let reopened = |holder: &Holder| message.reopened && holder.qos == QoS::AtMostOnce;
+            let mut holders = message.holders.iter();
+            stale || holders.all(|holder| reopened(holder) || self.may_return(holder))
         };
         // A publisher may have sent its message twice; then the one that raises no doubts, and first one
         // that must still come and has not.
@@ -241,8 +315,9 @@ impl Model {
     }
 
     pub(super) fn shared_acknowledged(&mut self, (message, holder): (usize, usize)) {
-        if let Some(holder) = self.group_messages[message].holders.get_mut(holder) {
-            holder.acknowledged = true;
+        if let Some(known) = self.group_messages[message].holders.get_mut(holder) {
+            known.acknowledged = true;
+            self.note(Undo::Holder(message, holder));
         }
     }
 
@@ -254,6 +329,7 @@ impl Model {
             let published = &self.publications[message.publication];
             let all_grants = || group.granted.values().flatten();
             let may_be_lost = group.over
+                || message.lost
                 || all_grants().any(|g| self.effective(published.qos, g.qos) == QoS::AtMostOnce)
                 || message.member_lost
                     && all_grants()

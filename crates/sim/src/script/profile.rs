@@ -46,10 +46,70 @@ pub(crate) struct Profile {
     length_max: usize,
     qos: Vec<QoS>,
     small_queues: bool,
+    /// The broker keeps its state.
+    pub(crate) keeping: Option<Keeping>,
+}
+
+/// Whether the broker keeps its state on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// It has none.
+    None,
+    /// It has one, and falls now and then.
+    Kept,
+    /// As the seed says.
+    BySeed,
+}
+
+/// How the disk and the log are, and how often the broker falls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    /// Longest time until a commit.
+    pub(crate) commit_max: Millis,
+    /// Longest time between two checkpoints.
+    pub(crate) checkpoint_max: Millis,
+    pub(crate) segment_bytes: u32,
+    /// Longest time that a worker takes to hand in what it has done; 0 for none.
+    pub(crate) dawdle_max: Millis,
+    /// Longest time from one fall to the next; 0 for no falls.
+    fall_max: Millis,
+}
+
+impl Keeping {
+    fn new(length: Length, random: &mut Random) -> Self {
+        let fall_max = random.pick(&[0, 2000, 10_000, 30_000]);
+        Self {
+            commit_max: random.pick(&[0, 1, 10, 100, 1000]),
+            checkpoint_max: random.pick(&[50, 1000, 10_000]),
+            segment_bytes: random.pick(&[16 * 1024, 32 * 1024, 128 * 1024]),
+            dawdle_max: random.pick(&[0, 0, 5, 50]),
+            fall_max: match length {
+                Length::Full => fall_max,
+                Length::Brief => fall_max / 6,
+            },
+        }
+    }
+
+    /// How long until the next fall.
+    pub(crate) const fn fall_at(&self, random: &mut Random) -> Millis {
+        if self.fall_max == 0 {
+            Millis::MAX
+        } else {
+            random.between(1, self.fall_max)
+        }
+    }
 }
 
 impl Profile {
-    pub(crate) fn new(length: Length, random: &mut Random) -> Self {
+    pub(crate) fn new(length: Length, disk: Disk, seed: u64, random: &mut Random) -> Self {
+        // Of its own, so that a run without a disk does what it did before there were any.
+        let mut own = Random::new(!seed);
+        let keeps = match disk {
+            Disk::None => false,
+            Disk::Kept => true,
+            Disk::BySeed => own.chance(0),
+        };
+        let keeping = keeps.then(|| Keeping::new(length, &mut own));
         let small_queues = random.chance(10);
         let heavy = random.chance(10);
         let mut settings = settings(random, small_queues);
@@ -117,6 +177,7 @@ impl Profile {
                 ])
                 .to_vec(),
             small_queues,
+            keeping,
         }
     }
 
@@ -127,6 +188,7 @@ impl Profile {
             queues_qos0: self.settings.queue_qos0_messages,
             small_queues: self.small_queues,
             connect_timeout: self.settings.connect_timeout,
+            keeps: self.keeping.is_some(),
         }
     }
 

@@ -12,32 +12,32 @@ fn id(id: u16) -> NonZeroU16 {
 }
 
 /// A window of QoS 1 messages 0, 1, 2 …
-fn window(count: u32) -> Outgoing<u32> {
-    let mut window = Outgoing::default();
+fn window(count: u32) -> Window<u32> {
+    let mut window = Window::default();
     for message in 0..count {
         assert!(window.push(QOS_1, message).is_ok());
     }
     window
 }
 
-fn puback<M>(window: &mut Outgoing<M>, number: u16) -> Acked<M> {
+fn puback<M>(window: &mut Window<M>, number: u16) -> Acked<M> {
     window.acknowledge(AckKind::PubAck, id(number), false)
 }
 
-fn pubrec<M>(window: &mut Outgoing<M>, number: u16) -> Acked<M> {
+fn pubrec<M>(window: &mut Window<M>, number: u16) -> Acked<M> {
     window.acknowledge(AckKind::PubRec, id(number), false)
 }
 
-fn pubcomp<M>(window: &mut Outgoing<M>, number: u16) -> Acked<M> {
+fn pubcomp<M>(window: &mut Window<M>, number: u16) -> Acked<M> {
     window.acknowledge(AckKind::PubComp, id(number), false)
 }
 
-fn ids<M>(window: &Outgoing<M>) -> Vec<u16> {
+fn ids<M>(window: &Window<M>) -> Vec<u16> {
     window.iter().map(|(id, _)| id.get()).collect()
 }
 
 /// All that is sent again, as "kind id message".
-fn resends(window: &mut Outgoing<u32>, receive_maximum: u16) -> Vec<std::string::String> {
+fn resends(window: &mut Window<u32>, receive_maximum: u16) -> Vec<std::string::String> {
     let mut sent = Vec::new();
     while let Some(resend) = window.next_resend(receive_maximum) {
         sent.push(match resend {
@@ -66,7 +66,7 @@ fn mqtt5_2_2_1_4_identifiers_go_on_after_those_that_are_finished() {
 
 #[test]
 fn mqtt5_2_2_1_4_after_65535_comes_one_and_never_zero() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     for round in 0..2 * ALL_IDS {
         let given = window.push(QOS_1, round).unwrap();
         assert_eq!(u32::from(given.get()), round % ALL_IDS + 1);
@@ -79,7 +79,7 @@ fn mqtt5_2_2_1_4_after_65535_comes_one_and_never_zero() {
 
 #[test]
 fn acknowledgements_find_their_messages_across_the_wrap() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     for message in 0..ALL_IDS - 2 {
         let given = window.push(QOS_1, message).unwrap();
         puback(&mut window, given.get());
@@ -199,7 +199,7 @@ fn a_second_acknowledgement_is_unknown() {
     assert_eq!(puback(&mut window, 2), Acked::Unknown);
     assert_eq!(pubrec(&mut window, 2), Acked::Unknown);
     assert_eq!(puback(&mut window, 4), Acked::Unknown);
-    assert_eq!(puback(&mut Outgoing::<u8>::default(), 1), Acked::Unknown);
+    assert_eq!(puback(&mut Window::<u8>::default(), 1), Acked::Unknown);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_stuck_first_delivery_bounds_memory_and_not_traffic() {
 
 #[test]
 fn mqtt5_4_3_3_qos_2_takes_pubrec_then_pubcomp() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     assert_eq!(window.push(QOS_2, 'm'), Ok(id(1)));
     assert_eq!(pubrec(&mut window, 1), Acked::Release(Some('m')));
     assert_eq!(window.len(), 1, "the identifier stays in use until PUBCOMP");
@@ -234,7 +234,7 @@ fn mqtt5_4_3_3_qos_2_takes_pubrec_then_pubcomp() {
 
 #[test]
 fn mqtt5_4_3_3_4_pubrec_again_asks_for_pubrel_again() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     window.push(QOS_2, 'm').unwrap();
     assert_eq!(pubrec(&mut window, 1), Acked::Release(Some('m')));
     assert_eq!(pubrec(&mut window, 1), Acked::Release(None));
@@ -243,7 +243,7 @@ fn mqtt5_4_3_3_4_pubrec_again_asks_for_pubrel_again() {
 
 #[test]
 fn mqtt5_4_4_0_2_an_error_in_pubrec_ends_the_delivery() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     window.push(QOS_2, 'm').unwrap();
     let acked = window.acknowledge(AckKind::PubRec, id(1), true);
     assert_eq!(acked, Acked::Finished(Some('m')));
@@ -263,7 +263,7 @@ fn mqtt5_4_4_0_2_an_error_in_puback_ends_the_delivery() {
 
 #[test]
 fn an_acknowledgement_of_another_step_is_a_mismatch_and_changes_nothing() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     window.push(QOS_1, 'a').unwrap();
     window.push(QOS_2, 'b').unwrap();
     window.push(QOS_2, 'c').unwrap();
@@ -306,7 +306,7 @@ fn mqtt5_4_9_0_2_the_receive_maximum_bounds_what_is_unfinished() {
 /// [MQTT311-4.6.0-1]
 #[test]
 fn mqtt5_4_6_0_1_resends_keep_the_original_order() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     for (message, qos) in [QOS_1, QOS_2, QOS_1, QOS_2, QOS_1].into_iter().enumerate() {
         window.push(qos, u32::try_from(message).unwrap()).unwrap();
     }
@@ -334,7 +334,7 @@ fn mqtt5_4_4_0_1_nothing_is_sent_again_without_a_new_connection() {
 
 #[test]
 fn mqtt5_4_3_3_6_after_pubrec_only_pubrel_is_sent_again() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     window.push(QOS_2, 5).unwrap();
     window.disconnected();
     assert_eq!(resends(&mut window, 1), ["PUBLISH2 1 5"]);
@@ -369,7 +369,7 @@ fn an_acknowledgement_before_the_resend_saves_the_resend() {
 
 #[test]
 fn mqtt5_4_9_0_3_pubrel_is_sent_again_whatever_the_receive_maximum() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     for message in 0..3 {
         window.push(QOS_2, message).unwrap();
     }
@@ -411,7 +411,7 @@ fn resends_go_on_where_they_were_when_gaps_are_dropped() {
 
 #[test]
 fn what_is_taken_out_is_over_and_comes_in_order() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     for message in 0..6 {
         let qos = if message == 4 { QOS_2 } else { QOS_1 };
         window.push(qos, message).unwrap();
@@ -443,7 +443,7 @@ fn a_window_that_is_taken_out_whole_costs_nothing() {
 
 #[test]
 fn a_held_message_is_sent_once_when_it_is_let_go() {
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     let first = window.push(QoS::AtLeastOnce, 'a').unwrap();
     let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
     assert!(window.has_held());
@@ -457,7 +457,7 @@ fn a_held_message_is_sent_once_when_it_is_let_go() {
 #[test]
 fn a_held_message_outlives_its_connection_and_is_sent_on_the_next_one() {
     // Let go without a connection.
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
     window.disconnected();
     assert_eq!(window.next_resend(10), None, "it is not safe yet");
@@ -467,7 +467,7 @@ fn a_held_message_outlives_its_connection_and_is_sent_on_the_next_one() {
     assert_eq!(window.next_resend(10), None);
 
     // Let go on the next connection, after what is due again has passed it.
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
     window.disconnected();
     assert!(window.has_room(10), "nothing else is due");
@@ -475,7 +475,7 @@ fn a_held_message_outlives_its_connection_and_is_sent_on_the_next_one() {
     assert_eq!(window.next_resend(10), None);
 
     // Let go before what is due again has come to it.
-    let mut window = Outgoing::default();
+    let mut window = Window::default();
     window.push(QoS::AtLeastOnce, 'a').unwrap();
     let held = window.push_held(QoS::ExactlyOnce, 'b').unwrap();
     window.disconnected();
