@@ -1,4 +1,4 @@
-//! One publisher that sends a given number of messages as fast as its window allows.
+//! Publishers that send a given number of messages each as fast as their windows allow.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -40,56 +40,79 @@ struct Feed {
     ponged: bool,
 }
 
-/// Connects, publishes `count` messages, and disconnects when the broker has taken them all: QoS 0 is
-/// taken when a ping behind it is answered.
+/// Connects a publisher for each of `counts`, publishes so many messages by each, and disconnects when
+/// the broker has taken them all: QoS 0 is taken when a ping behind it is answered. `message` gives a
+/// publisher's message by its number.
 pub(crate) fn publish_all(
     plan: &Plan,
-    count: u64,
-    message: impl Fn(u64) -> Message,
+    counts: &[u64],
+    message: impl Fn(usize, u64) -> Message,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
-    let parts = load::connect(plan, 'p', 0)?.into_parts()?;
     let window = match plan.pace {
         Pace::Closed { window } => u64::from(window),
         Pace::Open { .. } => u64::from(u16::MAX),
     };
-    let mut feed = Feed {
-        qos: plan.qos,
-        count,
-        window: window.min(u64::from(parts.receive_maximum)).max(1),
-        next: 0,
-        acked: 0,
-        recorded: 0,
-        pinged: false,
-        ponged: false,
-    };
     let mut party = Party::new()?;
-    let publisher = party.add(Link::from_parts(parts))?;
+    let mut feeds = Vec::new();
+    for (number, count) in (0..).zip(counts) {
+        let parts = load::connect(plan, 'p', number)?.into_parts()?;
+        feeds.push(Feed {
+            qos: plan.qos,
+            count: *count,
+            window: window.min(u64::from(parts.receive_maximum)).max(1),
+            next: 0,
+            acked: 0,
+            recorded: 0,
+            pinged: false,
+            ponged: false,
+        });
+        // The first is number 0 here too.
+        party.add(Link::from_parts(parts))?;
+    }
     let mut payload = vec![b'.'; plan.payload];
     let mut block = Vec::with_capacity(2 * BLOCK);
-    while !feed.is_done() && !party.is_silent() {
-        if let Some(link) = party.link(publisher) {
-            while link.is_flushed() && feed.fill(plan, &mut block, &mut payload, &message)? {
+    // Those that have to be looked at.
+    let mut awake: Vec<usize> = (0..feeds.len()).collect();
+    let mut left = feeds.len();
+    while left > 0 && !party.is_silent() {
+        for index in std::mem::take(&mut awake) {
+            let (Some(feed), Some(link)) = (feeds.get_mut(index), party.link(index)) else {
+                continue;
+            };
+            let message = |number| message(index, number);
+            while link.is_flushed() && feed.fill(plan, &mut block, &mut payload, message)? {
                 link.send(&block)?;
                 block.clear();
             }
+            if !link.is_flushed() {
+                awake.push(index);
+            }
         }
-        party.serve(TICK, &mut |_, incoming, answers| {
+        party.serve(TICK, &mut |index, incoming, answers| {
             let Incoming::Packet(received) = incoming else {
                 return Err(Failure::Lost);
             };
+            let Some(feed) = feeds.get_mut(index) else {
+                return Ok(());
+            };
             let fits = feed.take(&received, answers)?;
             tally.bad_acks += u64::from(!fits);
+            if feed.is_done() {
+                left -= 1;
+            } else if awake.last() != Some(&index) {
+                awake.push(index);
+            }
             Ok(())
         })?;
     }
     party.part();
-    tally.sent += feed.next;
-    tally.unacknowledged += if feed.is_done() {
-        0
-    } else {
-        feed.next - feed.acked
-    };
+    for feed in feeds {
+        tally.sent += feed.next;
+        if !feed.is_done() {
+            tally.unacknowledged += feed.next - feed.acked;
+        }
+    }
     Ok(())
 }
 

@@ -22,7 +22,12 @@ const SESSION_EXPIRY: u32 = 3600;
 
 /// Runs the phases.
 pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
-    let Scenario::Offline { sessions, messages } = plan.scenario else {
+    let Scenario::Offline {
+        sessions,
+        messages,
+        publishers,
+    } = plan.scenario
+    else {
         return Ok(Phases::default());
     };
     let mut persistent = plan.clone();
@@ -37,7 +42,16 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
     let mut tally = Tally::default();
     let before = resident(plan);
     let meter = Meter::start(plan);
-    publish_all(plan, count, |number| message(plan, number), &mut tally)?;
+    let publishers = publishers.min(sessions);
+    let share = |publisher| u64::from(sessions_of(sessions, publishers, publisher));
+    let counts: Vec<u64> = (0..publishers)
+        .map(|publisher| share(publisher) * u64::from(messages))
+        .collect();
+    let message = |publisher: usize, number| {
+        let publisher = u32::try_from(publisher).unwrap_or_default();
+        message(plan, publishers, publisher, number)
+    };
+    publish_all(plan, &counts, message, &mut tally)?;
     let queue = meter.end("queue", "message", count);
     let held = resident(plan);
 
@@ -78,11 +92,16 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
     })
 }
 
-/// The messages go round the sessions.
-fn message(plan: &Plan, number: u64) -> Message {
-    let sessions = u64::from(plan.subscribers());
+/// How many sessions get their messages from this publisher: every so many-th.
+const fn sessions_of(sessions: u32, publishers: u32, publisher: u32) -> u32 {
+    (sessions - publisher).div_ceil(publishers)
+}
+
+/// A publisher's messages go round its sessions.
+fn message(plan: &Plan, publishers: u32, publisher: u32, number: u64) -> Message {
+    let sessions = u64::from(sessions_of(plan.subscribers(), publishers, publisher));
     let session = u32::try_from(number.checked_rem(sessions).unwrap_or_default());
-    let session = session.unwrap_or_default();
+    let session = publisher + publishers * session.unwrap_or_default();
     Message {
         topic: plan.topic(session),
         retain: false,
@@ -175,11 +194,15 @@ mod tests {
         };
         assert_eq!(plan.qos, QoS::AtLeastOnce);
         let stamps: Vec<_> = (0..7)
-            .map(|number| message(&plan, number).stamp.unwrap())
+            .map(|number| message(&plan, 1, 0, number).stamp.unwrap())
             .map(|stamp| (stamp.publisher, stamp.sequence))
             .collect();
         let expected = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2)];
         assert_eq!(stamps, expected);
-        assert_eq!(message(&plan, 5).topic, plan.topic(2));
+        assert_eq!(message(&plan, 1, 0, 5).topic, plan.topic(2));
+        // With two publishers, the first has sessions 0 and 2.
+        let of = |publisher, number| message(&plan, 2, publisher, number).stamp.unwrap();
+        assert_eq!((of(0, 1).publisher, of(0, 2).sequence), (2, 1));
+        assert_eq!((of(1, 1).publisher, of(1, 1).sequence), (1, 1));
     }
 }

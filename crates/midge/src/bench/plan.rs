@@ -30,7 +30,11 @@ pub(crate) enum Scenario {
     /// `messages` are retained, then `subscribers` come and get them all.
     Retained { messages: u32, subscribers: u32 },
     /// `messages` are queued for each of the `sessions` that are away and then come back.
-    Offline { sessions: u32, messages: u32 },
+    Offline {
+        sessions: u32,
+        messages: u32,
+        publishers: u32,
+    },
 }
 
 /// Kinds of filter that match each message of [`Scenario::Filters`].
@@ -279,6 +283,7 @@ impl Sizes {
             "midge bench offline" => Scenario::Offline {
                 sessions: self.clients.unwrap_or(100),
                 messages: self.messages.unwrap_or(100),
+                publishers: self.publishers.unwrap_or(1),
             },
             _ => Scenario::Pairs {
                 pairs: self.pairs.unwrap_or(100),

@@ -29,7 +29,12 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
     let mut tally = Tally::default();
     let before = resident(plan);
     let meter = Meter::start(plan);
-    publish_all(plan, count, |number| message(plan, number), &mut tally)?;
+    publish_all(
+        plan,
+        &[count],
+        |_, number| message(plan, number),
+        &mut tally,
+    )?;
     let store = meter.end("store", "message", count);
     let held = resident(plan);
 
@@ -70,7 +75,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
         ..message(plan, number)
     };
     let mut removed = Tally::default();
-    publish_all(plan, count, removal, &mut removed)?;
+    publish_all(plan, &[count], |_, number| removal(number), &mut removed)?;
     let remove = meter.end("remove", "message", count);
     tally.unacknowledged += removed.unacknowledged;
     tally.bad_acks += removed.bad_acks;

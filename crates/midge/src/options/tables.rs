@@ -551,7 +551,7 @@ pub(crate) const OFFLINE: Command = Command {
     name: "midge bench offline",
     about: "Sessions subscribe to a topic of their own and go away; messages are queued for them; \
             then they come back and get them. The broker must queue as many as are sent.",
-    usage: "[--clients count] [--messages count] [options]",
+    usage: "[--clients count] [--messages count] [--publishers count] [options]",
     options: &[
         &[
             valued(
@@ -567,6 +567,13 @@ pub(crate) const OFFLINE: Command = Command {
                 "count",
                 MESSAGES_MISSING,
                 "How many messages for each. Defaults to 100.",
+            ),
+            valued(
+                Id::Publishers,
+                &["--publishers"],
+                "count",
+                PUBLISHERS_MISSING,
+                "How many publishers share the sessions. Defaults to 1.",
             ),
             valued(
                 Id::QoS,
