@@ -185,15 +185,20 @@ impl Restoration {
         let mut session = Session::new(Arc::from(image.client_id), version);
         session.user_name = image.user_name;
         session.mount_point = image.mount_point;
-        session.expiry = image.expiry;
+        let cap = shard.settings.persistent_client_expiration;
+        session.expiry = image.expiry.capped(cap);
         session.is_persistent = true;
         session.subscriptions = image.subscriptions;
         // Who was connected lost the connection just now.
-        session.ends_at = match (image.left, image.expiry) {
+        session.ends_at = match (image.left, session.expiry) {
             (Some(left), _) => left.ends_at.map_or(Time::NEVER, |at| self.time(at)),
             (None, Expiry::After(seconds)) => now.plus_secs(seconds),
             (None, _) => Time::NEVER,
         };
+        if let Some(seconds) = cap {
+            // The operator may have chosen it since.
+            session.ends_at = session.ends_at.min(now.plus_secs(seconds));
+        }
         session.will = image.will.map(|will| {
             let due = match image.left.and_then(|left| left.will_due) {
                 Some(due) => self.time(due),

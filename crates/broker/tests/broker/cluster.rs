@@ -122,6 +122,14 @@ impl Cluster {
         committed
     }
 
+    /// Changes the settings that the broker has when it starts the next time.
+    pub(crate) fn reconfigure_at_start(&self, change: impl FnOnce(&mut Settings)) {
+        let mut world = self.0.borrow_mut();
+        let mut settings = Settings::clone(&world.settings);
+        change(&mut settings);
+        world.settings = Arc::new(settings);
+    }
+
     /// The broker is killed, and comes back with so many shards after a while.
     pub(crate) fn crash(&self, shards: u16, seconds_away: u64) {
         let mut world = self.0.borrow_mut();

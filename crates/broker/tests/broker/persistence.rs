@@ -363,3 +363,15 @@ fn a_long_queue_is_read_back_from_the_disk_in_its_order() {
     assert_eq!(cluster.stats().queued_messages, 0);
     assert_eq!(cluster.stats().queued_bytes, 0);
 }
+
+#[test]
+fn persistent_client_expiration_holds_for_sessions_from_before_it_was_set() {
+    let cluster = Cluster::new(1);
+    cluster.client("a").persistent().connect().disconnect();
+    cluster.reconfigure_at_start(|settings| settings.persistent_client_expiration = Some(60));
+    cluster.crash(1, 0);
+    cluster.advance(50);
+    assert_eq!(cluster.stats().sessions, 1);
+    cluster.advance(15);
+    cluster.assert_empty();
+}
