@@ -103,9 +103,7 @@ impl Cluster {
             effects: Effects::default(),
             listener: Arc::new(ListenerSettings::default()),
             now: Time(0),
-            clients: std::iter::repeat_with(Client::default)
-                .take(clients)
-                .collect(),
+            clients: places(clients),
             owing: Vec::new(),
             inbox: Vec::new(),
             outboxes: std::iter::repeat_with(Vec::new)
@@ -123,6 +121,7 @@ impl Cluster {
     pub(crate) fn settings() -> Settings {
         Settings {
             max_inflight_messages: 0,
+            max_queued_messages: 0,
             connection_messages: false,
             ..Settings::default()
         }
@@ -420,6 +419,13 @@ impl Core {
         self.writing = writing;
         Ok(())
     }
+}
+
+/// Places for so many clients, and room for a few more.
+fn places(clients: usize) -> Vec<Client> {
+    let mut places = Vec::with_capacity(clients + 16);
+    places.resize_with(clients, Client::default);
+    places
 }
 
 fn lock<'a, T>(mutex: &'a Mutex<T>, counts: &mut LockCounts) -> std::sync::MutexGuard<'a, T> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use midge_codec::{QoS, Version};
 
@@ -160,8 +161,12 @@ fn at_once(shape: Shape, shards: u16, rounds: usize) -> Result<(Counts, f64), Er
         core.counts = Counts::default();
     }
     let expected = load.in_a_round * rounds as u64;
-    let delivered = AtomicU64::new(0);
-    let failed = AtomicBool::new(false);
+    let race = Race {
+        rounds,
+        in_a_round: load.in_a_round,
+        delivered: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
+    };
     let waiting = AtomicUsize::new(load.cluster.cores.len());
     let inputs = load.inputs;
     let nanos = thread::scope(|scope| {
@@ -171,16 +176,16 @@ fn at_once(shape: Shape, shards: u16, rounds: usize) -> Result<(Counts, f64), Er
             .iter_mut()
             .zip(&inputs)
             .map(|(core, input)| {
-                let (delivered, failed, waiting) = (&delivered, &failed, &waiting);
+                let (race, waiting) = (&race, &waiting);
                 scope.spawn(move || {
                     waiting.fetch_sub(1, Relaxed);
                     while waiting.load(Relaxed) > 0 {
                         thread::yield_now();
                     }
                     let before = thread_cpu();
-                    let result = work(core, input, rounds, delivered, failed, expected);
+                    let result = race.run(core, input);
                     if result.is_err() {
-                        failed.store(true, Relaxed);
+                        race.failed.store(true, Relaxed);
                     }
                     result.map(|()| (thread_cpu() - before).as_nanos())
                 })
@@ -196,36 +201,59 @@ fn at_once(shape: Shape, shards: u16, rounds: usize) -> Result<(Counts, f64), Er
     Ok((counts, nanos as f64 / expected.max(1) as f64))
 }
 
-/// One core's thread: it sends what its publishers have, a round for each turn, and goes on until all that
-/// was sent anywhere has been delivered.
-fn work(
-    core: &mut Core,
-    input: &[(usize, Vec<u8>)],
+/// What the threads of all cores share.
+struct Race {
     rounds: usize,
-    delivered: &AtomicU64,
-    failed: &AtomicBool,
-    expected: u64,
-) -> Result<(), Error> {
-    let mut sent = 0;
-    let mut told = 0;
-    while delivered.load(Relaxed) < expected && !failed.load(Relaxed) {
-        if sent < rounds {
-            sent += 1;
-            core.turn(
-                input
-                    .iter()
-                    .map(|(token, bytes)| (*token, bytes.as_slice())),
-            )?;
-        } else if core.has_work() {
-            core.turn([])?;
-        } else {
-            thread::yield_now();
-        }
-        delivered.fetch_add(core.counts.delivered - told, Relaxed);
-        told = core.counts.delivered;
-    }
-    Ok(())
+    /// Messages that a round of all publishers leads to.
+    in_a_round: u64,
+    delivered: AtomicU64,
+    failed: AtomicBool,
 }
+
+impl Race {
+    /// One core's thread: it sends what its publishers have, a round for each turn, and goes on until all
+    /// that was sent anywhere has been delivered.
+    fn run(&self, core: &mut Core, input: &[(usize, Vec<u8>)]) -> Result<(), Error> {
+        let (mut sent, mut told) = (0, 0);
+        let mut latest = Instant::now() + PATIENCE;
+        loop {
+            let delivered = self.delivered.load(Relaxed);
+            if delivered >= self.in_a_round * self.rounds as u64 || self.failed.load(Relaxed) {
+                return Ok(());
+            }
+            if sent < self.rounds && (sent as u64) * self.in_a_round <= delivered + self.ahead() {
+                sent += 1;
+                core.turn(
+                    input
+                        .iter()
+                        .map(|(token, bytes)| (*token, bytes.as_slice())),
+                )?;
+            } else if core.has_work() {
+                core.turn([])?;
+            } else if Instant::now() < latest {
+                thread::yield_now();
+                continue;
+            } else {
+                return Err(format!("only {delivered} messages came out").into());
+            }
+            latest = Instant::now() + PATIENCE;
+            self.delivered
+                .fetch_add(core.counts.delivered - told, Relaxed);
+            told = core.counts.delivered;
+        }
+    }
+
+    /// Messages that may be on their way: a closed loop, so that no queue fills.
+    const fn ahead(&self) -> u64 {
+        ROUNDS_AHEAD * self.in_a_round
+    }
+}
+
+/// Rounds that a core sends before what it sent has come out.
+const ROUNDS_AHEAD: u64 = 4;
+
+/// How long nothing may happen.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Shards, clients and what they send.
 struct Load {

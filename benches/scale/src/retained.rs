@@ -5,7 +5,7 @@ use std::time::Instant;
 use midge_codec::{QoS, Version};
 
 use crate::cluster::{Cluster, Core};
-use crate::meter::{Memory, peak_above, reset_peak};
+use crate::meter::{Memory, peak_above, reset_peak, thread_cpu};
 use crate::plan::Plan;
 use crate::report::{Goal, Report};
 use crate::traffic::{PAYLOAD, per};
@@ -35,9 +35,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Error> {
     report.add("retained messages", count as f64, "");
     let mut store = Store::new()?;
     let before = Memory::now();
-    let begin = Instant::now();
+    let begin = thread_cpu();
     store.fill(count)?;
-    let span = begin.elapsed();
+    let span = thread_cpu() - begin;
     let held = Memory::now();
     let each = |bytes: i64| bytes as f64 / count as f64;
     report.add("store", per(span, count as u64), "ns");

@@ -258,3 +258,14 @@ const WALKS_SEARCHED_MAX: usize = 256;
 
 /// Unsent bytes above which queued messages wait for the socket.
 const OUTBOX_PAUSE: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million of them are to fit where others have half as many.
+    #[test]
+    fn an_idle_connection_costs_little() {
+        assert!(size_of::<Conn>() <= 168, "{}", size_of::<Conn>());
+    }
+}

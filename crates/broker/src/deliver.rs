@@ -367,8 +367,11 @@ impl Shard {
         self.hold_for_all(&message.view(), targets, &mut holding);
         for copy in holding.copies {
             let (session, message) = (copy.session, message.id());
-            self.journal
-                .step(&persist::records::Step::Dropped { session, message });
+            self.journal.step(&persist::records::Step::Dropped {
+                session,
+                message,
+                at_most_once: false,
+            });
             self.journal.records.finish(message);
         }
     }
@@ -423,7 +426,16 @@ impl Shard {
                 if qos == QoS::AtMostOnce && session.is_persistent && group.is_none() {
                     self.record_at_most_once(delivery, target, retain, &ids);
                 }
-                let message = delivery.keep();
+                let message = if qos == QoS::AtMostOnce && group.is_some() {
+                    // The group has done with it, and nobody keeps it on the disk.
+                    let view = MessageView {
+                        id: 0,
+                        ..delivery.view
+                    };
+                    view.keep()
+                } else {
+                    delivery.keep()
+                };
                 let queued = Queued {
                     message,
                     qos,

@@ -137,6 +137,10 @@ impl Stored {
     pub(crate) const fn size(&self) -> usize {
         self.size as usize
     }
+
+    pub(crate) fn is_at_most_once(&self) -> bool {
+        self.qos == QoS::AtMostOnce
+    }
 }
 
 impl Queue {

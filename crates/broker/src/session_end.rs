@@ -185,6 +185,11 @@ impl Shard {
             return;
         };
         self.by_client_id.remove(&session.client_id);
+        // After a crowd has gone, its table goes too.
+        let (known, room) = (self.by_client_id.len(), self.by_client_id.capacity());
+        if room > 1024 && known < room / 8 {
+            self.by_client_id.shrink_to(2 * known);
+        }
         let session_ref = self.session_ref(key);
         let mount_point = session.mount_point.as_deref();
         for filter in session.subscriptions.filters() {

@@ -262,9 +262,11 @@ impl Shard {
                 self.journal
                     .step(&persist::records::Step::Acknowledged { session, packet_id });
             }
-            (_, None) => self
-                .journal
-                .step(&persist::records::Step::Dropped { session, message }),
+            (_, None) => self.journal.step(&persist::records::Step::Dropped {
+                session,
+                message,
+                at_most_once: queued.qos == QoS::AtMostOnce,
+            }),
         }
         self.journal.records.finish(message);
     }
@@ -336,7 +338,12 @@ impl Shard {
                 }
                 Some(Oldest::Stored(dropped)) => {
                     self.stats.publish_dropped += 1;
-                    self.drop_stored(key, dropped.message, dropped.size());
+                    self.drop_stored(
+                        key,
+                        dropped.message,
+                        dropped.size(),
+                        dropped.is_at_most_once(),
+                    );
                 }
                 None => {}
             }
@@ -347,11 +354,14 @@ impl Shard {
     }
 
     /// A copy that is only on the disk is not wanted any more.
-    fn drop_stored(&mut self, key: SlabKey, message: u64, size: usize) {
+    fn drop_stored(&mut self, key: SlabKey, message: u64, size: usize, at_most_once: bool) {
         self.uncount(size);
         let session = self.session_ref(key);
-        self.journal
-            .step(&persist::records::Step::Dropped { session, message });
+        self.journal.step(&persist::records::Step::Dropped {
+            session,
+            message,
+            at_most_once,
+        });
         self.journal.records.finish(message);
     }
 
@@ -389,7 +399,7 @@ impl Shard {
                 }
                 Loaded::Lost(size) => {
                     self.stats.publish_dropped += 1;
-                    self.drop_stored(key, name, size);
+                    self.drop_stored(key, name, size, false);
                 }
                 Loaded::Unwanted => {}
             }
@@ -552,7 +562,8 @@ impl Shard {
         let Some(conn_key) = session.conn else {
             return;
         };
-        if session.outgoing.is_empty() && session.queue.is_empty() {
+        // After nearly every acknowledgement nothing else waits.
+        if session.queue.is_empty() && session.outgoing.is_all_sent() {
             if session.presence.is_some() {
                 self.update_presence(step, key);
             }

@@ -63,6 +63,12 @@ impl<M> Outgoing<M> {
         self.len() == 0
     }
 
+    /// Whether nothing is due again.
+    #[must_use]
+    pub fn is_all_sent(&self) -> bool {
+        self.0.as_ref().is_none_or(|window| window.is_all_sent())
+    }
+
     /// Whether the peer's receive maximum lets another PUBLISH go (`[MQTT5-4.9.0-2]`), everything due
     /// again has been sent, and an identifier is free.
     #[must_use]

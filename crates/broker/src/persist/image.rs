@@ -435,11 +435,15 @@ impl Image {
                     self.unhold(message);
                 }
             }
-            Step::Dropped { session, message } => {
+            Step::Dropped {
+                session,
+                message,
+                at_most_once,
+            } => {
                 let copy = self
                     .sessions
                     .get_mut(&session)
-                    .and_then(|session| session.take_waiting(message));
+                    .and_then(|session| session.take_waiting(message, at_most_once));
                 if copy.is_some() {
                     self.unhold(message);
                 }
@@ -581,13 +585,15 @@ impl ImageSession {
         let place = self
             .waiting
             .iter()
-            .position(|copy| copy.message == message)?;
+            .position(|copy| copy.message == message && copy.qos > QoS::AtMostOnce)?;
         self.waiting.remove(place)
     }
 
     /// Takes out a copy that waits: nearly always the first, or the last when there was no room for it.
-    fn take_waiting(&mut self, message: u64) -> Option<Copy> {
-        let is_it = |copy: &Copy| copy.message == message;
+    fn take_waiting(&mut self, message: u64, at_most_once: bool) -> Option<Copy> {
+        let is_it = |copy: &Copy| {
+            copy.message == message && (copy.qos == QoS::AtMostOnce) == at_most_once
+        };
         if self.waiting.front().is_some_and(is_it) {
             return self.waiting.pop_front();
         }

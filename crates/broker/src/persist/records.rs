@@ -192,7 +192,12 @@ pub(crate) enum Step<'a> {
         packet_id: NonZeroU16,
     },
     /// A copy that was not sent is not wanted any more.
-    Dropped { session: SessionRef, message: u64 },
+    Dropped {
+        session: SessionRef,
+        message: u64,
+        /// The copy of QoS 0: overlapping subscriptions may have made others.
+        at_most_once: bool,
+    },
     /// A shared group has no more use for a message.
     GroupDone { group: u64, message: u64 },
     /// A message is the retained one of its topic, unless a later version is known.
@@ -496,6 +501,7 @@ const UNRETAINED: u8 = 8;
 const RELEASED: u8 = 9;
 const WILL_DONE: u8 = 10;
 const BARRIER: u8 = 11;
+const DROPPED_AT_MOST_ONCE: u8 = 12;
 
 fn put_step(bytes: &mut Vec<u8>, step: &Step<'_>) {
     match step {
@@ -533,8 +539,16 @@ fn put_step(bytes: &mut Vec<u8>, step: &Step<'_>) {
         Step::Released { session, packet_id } => {
             put_delivery(bytes, RELEASED, *session, *packet_id);
         }
-        Step::Dropped { session, message } => {
-            bytes.push(DROPPED);
+        Step::Dropped {
+            session,
+            message,
+            at_most_once,
+        } => {
+            bytes.push(if *at_most_once {
+                DROPPED_AT_MOST_ONCE
+            } else {
+                DROPPED
+            });
             put_session(bytes, *session);
             put_number(bytes, *message);
         }
@@ -745,9 +759,10 @@ pub(crate) fn read_step<'a>(fields: &mut Fields<'a>) -> Option<Step<'a>> {
             session: fields.session()?,
             packet_id: fields.packet_id()?,
         },
-        DROPPED => Step::Dropped {
+        tag @ (DROPPED | DROPPED_AT_MOST_ONCE) => Step::Dropped {
             session: fields.session()?,
             message: fields.number()?,
+            at_most_once: tag == DROPPED_AT_MOST_ONCE,
         },
         GROUP_DONE => Step::GroupDone {
             group: fields.fixed()?,

@@ -72,8 +72,13 @@ impl<M> Window<M> {
         self.unfinished
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    const fn is_empty(&self) -> bool {
         self.unfinished == 0
+    }
+
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.sent == self.slots.len()
     }
 
     pub(super) fn has_room(&self, receive_maximum: u16) -> bool {
@@ -295,6 +300,14 @@ impl<M> Window<M> {
     }
 
     pub(super) fn disconnected(&mut self) {
+        // What was held is due again as well: whoever makes the next connection sees to it that nothing
+        // leaves by it before what has been recorded is safe.
+        if self.held > 0 {
+            self.held = 0;
+            for slot in &mut self.slots {
+                slot.held = false;
+            }
+        }
         self.sent = 0;
         self.sent_unfinished = 0;
         self.pass_gaps();
