@@ -423,16 +423,9 @@ impl Shard {
             }
             (QoS::AtMostOnce, None) if !self.settings.queue_qos0_messages => {}
             _ => {
-                if qos == QoS::AtMostOnce && session.is_persistent && group.is_none() {
-                    self.record_at_most_once(delivery, target, retain, &ids);
-                }
-                let message = if qos == QoS::AtMostOnce && group.is_some() {
-                    // The group has done with it, and nobody keeps it on the disk.
-                    let view = MessageView {
-                        id: 0,
-                        ..delivery.view
-                    };
-                    view.keep()
+                let message = if qos == QoS::AtMostOnce {
+                    let is_kept = session.is_persistent && group.is_none();
+                    self.record_at_most_once(delivery, target, retain, &ids, is_kept)
                 } else {
                     delivery.keep()
                 };
@@ -448,35 +441,42 @@ impl Shard {
         }
     }
 
-    /// Records a QoS 0 message that waits for its session (queue_qos0_messages).
+    /// A QoS 0 message that waits for its session (queue_qos0_messages), recorded if it is kept. It has a
+    /// name of its own: all who are promised the message may be done with it already.
     fn record_at_most_once(
         &mut self,
         delivery: &mut Delivery<'_>,
         target: &Target,
         retain: bool,
         ids: &SubscriptionIds,
-    ) {
-        if self.journal.refuses {
-            return;
+        is_kept: bool,
+    ) -> Arc<Message> {
+        let is_kept = is_kept && !self.journal.refuses;
+        if !is_kept && delivery.view.id == 0 {
+            return delivery.keep();
         }
-        let mut holding = Holding::default();
-        holding.copies.push(CopyTo {
-            session: target.session,
-            qos: QoS::AtMostOnce,
-            retain,
-            ids: ids.clone(),
-        });
-        if delivery.view.id == 0 {
-            delivery.rename(self.journal.next_message());
-            let expires = delivery.view.expires.map(|time| self.journal.unix(time));
-            let (id, view) = (delivery.view.id, &delivery.view);
-            self.journal
-                .records
-                .message(id, view, expires, &holding, true);
+        let id = if is_kept {
+            self.journal.next_message()
         } else {
-            let (id, topic) = (delivery.view.id, delivery.view.topic);
-            self.journal.records.holders(id, topic, &holding);
+            0
+        };
+        let view = MessageView {
+            id,
+            ..delivery.view
+        };
+        if is_kept {
+            let mut holding = Holding::default();
+            holding.copies.push(CopyTo {
+                session: target.session,
+                qos: QoS::AtMostOnce,
+                retain,
+                ids: ids.clone(),
+            });
+            let expires = view.expires.map(|time| self.journal.unix(time));
+            let records = &mut self.journal.records;
+            records.message(id, &view, expires, &holding, true);
         }
+        view.keep()
     }
 
     /// QoS 0 to a connected client: written now or dropped.

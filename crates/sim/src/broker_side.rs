@@ -6,11 +6,11 @@ mod keeping;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use midge_broker::route::SessionRef;
 use midge_broker::{
     Claim, ClaimAnswer, ConnId, DirectoryRequest, Effects, Ended, LocalTables, Mail, Message, Next,
     Origin, Settings, Shard, SharedTables, Stats, Step, Time,
 };
-use midge_broker::route::SessionRef;
 use midge_codec::{Connect, Header, Packet, Version};
 
 use crate::check::{Checked, broken};
@@ -157,6 +157,9 @@ impl BrokerSide {
     pub(crate) fn hurry(&mut self) {
         self.pace.mail_max = self.pace.mail_max.min(5);
         self.pace.wake_max = self.pace.wake_max.min(2);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.hurry();
+        }
     }
 
     /// Takes a new connection, at any worker.
@@ -691,7 +694,9 @@ impl BrokerSide {
     fn check_limits(&mut self, at: usize) -> Checked {
         // What a turn may add: answers, and one packet that was begun below the limit.
         let one_turn = 64 * 1024;
-        let most = self.settings.outbox_bytes_max.max(OUTBOX_PAUSE) + one_turn;
+        // Messages of QoS 2 that waited for the disk, and went out together.
+        let held = if self.keeper.is_some() { HELD_MAX } else { 0 };
+        let most = self.settings.outbox_bytes_max.max(OUTBOX_PAUSE) + one_turn + held;
         if self.outbox_peak > most {
             let what = format!("{} bytes, at most {most}", self.outbox_peak);
             return broken("outboxes are bounded", what);
@@ -730,7 +735,8 @@ impl BrokerSide {
             return false;
         }
         self.workers.iter().all(|worker| {
-            !worker.dawdles && worker.inbox.iter().all(VecDeque::is_empty)
+            !worker.dawdles
+                && worker.inbox.iter().all(VecDeque::is_empty)
                 && worker.blocked.is_empty()
                 && !worker.shard.has_work()
                 && worker
@@ -741,7 +747,7 @@ impl BrokerSide {
     }
 
     /// Checks that nothing is left of anybody, once all have gone for good.
-    pub(crate) fn check_empty(&self, retained: usize) -> Checked {
+    pub(crate) fn check_empty(&mut self, world: &World, retained: usize) -> Checked {
         let stats = self.stats();
         let counts = self.tables.routing.counts();
         let left = [
@@ -760,6 +766,7 @@ impl BrokerSide {
             }
         }
         let stored = self.tables.retained.len();
+        self.check_disk(world, retained)?;
         if self.settings.sys_interval == 0 && stored != retained {
             let what = format!("{stored} are stored, {retained} should be");
             return broken("retained messages are counted", what);
@@ -771,8 +778,11 @@ impl BrokerSide {
 /// Unsent bytes above which the broker lets messages wait in their queue, as its documentation says.
 const OUTBOX_PAUSE: usize = 128 * 1024;
 
+/// Bytes of messages in a window, as far as a run makes them wait for the disk.
+const HELD_MAX: usize = 1024 * 1024;
+
 fn describe(mail: &Mail) -> String {
-    let text = |message: &midge_broker::Message| {
+    let text = |message: &Message| {
         let payload = message.view().payload;
         String::from_utf8_lossy(payload.get(..payload.len().min(12)).unwrap_or_default())
             .into_owned()

@@ -27,7 +27,8 @@ impl Run {
                 .world
                 .random
                 .pick(&[Fall::Kill, Fall::Power, Fall::InCommit]);
-            self.world.trace(|| format!("--- the broker falls: {how:?}"));
+            self.world
+                .trace(|| format!("--- the broker falls: {how:?}"));
             self.hear_out(50)?;
             self.broker.fall(&mut self.world, how);
         }

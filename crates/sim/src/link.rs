@@ -156,12 +156,12 @@ impl Pipe {
 
     /// Breaks the direction with all that is under way or unread. The reader learns of it at `notice`.
     fn lose(&mut self, notice: Millis) {
-        if self.ended.is_some() {
-            return;
-        }
         self.flight.clear();
         self.flight_bytes = 0;
         self.arrived.clear();
+        if self.ended.is_some() {
+            return;
+        }
         self.broken = true;
         if notice != NEVER {
             self.flight.push_back((notice, Piece::End(End::Reset)));

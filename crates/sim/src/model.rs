@@ -221,7 +221,10 @@ impl Model {
 
     /// Which sessions are, or were, at a place of the broker.
     pub(crate) fn describe_sessions(&self, place: usize) -> String {
-        let here = self.sessions.iter().filter(|session| session.place == place);
+        let here = self
+            .sessions
+            .iter()
+            .filter(|session| session.place == place);
         let all: Vec<String> = here
             .map(|session| {
                 let (client, ended, at) = (&session.client, session.ended, session.ends_at);

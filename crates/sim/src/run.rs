@@ -74,12 +74,7 @@ pub fn run(
 }
 
 impl Run {
-    fn new(
-        seed: u64,
-        length: Length,
-        disk: Disk,
-        trace: Option<TraceSink>,
-    ) -> Checked<Self> {
+    fn new(seed: u64, length: Length, disk: Disk, trace: Option<TraceSink>) -> Checked<Self> {
         let mut world = World::new(seed, trace);
         let profile = Profile::new(length, disk, seed, &mut world.random);
         world.trace(|| format!("{profile:?}"));

@@ -427,7 +427,7 @@ impl Run {
             }
             Stage::Leave if self.model.sessions_count() == 0 && quiet => {
                 let retained = self.model.retained_count(self.world.now);
-                match self.broker.check_empty(retained) {
+                match self.broker.check_empty(&self.world, retained) {
                     // What has expired goes with the next sweep.
                     Err(_) if self.patience < LOOKS_MAX => {}
                     checked => {

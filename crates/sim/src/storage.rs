@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use midge_broker::persist::{Kind, Records, read_message};
 use midge_broker::Message;
+use midge_broker::persist::{Kind, Records, read_message};
 use midge_persistence::{Ledger, Whereabouts, batch_of, relocate, snapshot};
-use midge_store::sim::{Faults, SimDisk};
+use midge_store::sim::SimDisk;
 use midge_store::{
     Batch, CheckpointId, Committed, Event, Log, Options, Position, Reader, Recovery, Replayed,
     Settled, Submission, SyncPolicy, Tag, Work,
@@ -30,7 +30,7 @@ pub(crate) struct Storage {
     handed: BTreeMap<u64, Handed>,
     tickets: u64,
     /// Where the last record lies that is known to be safe.
-    last: Option<(u64, u32)>,
+    last: Option<Place>,
     checkpoint: Checkpoint,
     pub(crate) checkpoints: u64,
 }
@@ -46,6 +46,9 @@ struct Handed {
 }
 
 type Content = Vec<(u8, Vec<u8>)>;
+
+/// Segment and offset of a record.
+type Place = (u64, u32);
 
 /// What the log says to a batch.
 pub(crate) struct Answered {
@@ -87,7 +90,7 @@ impl Storage {
         disk: SimDisk,
         recovery: Recovery<SimDisk>,
         ledger: Ledger<SimDisk>,
-        last: Option<(u64, u32)>,
+        last: Option<Place>,
     ) -> Self {
         let log = Log::start(recovery);
         Self {
@@ -118,7 +121,10 @@ impl Storage {
     pub(crate) fn hand_in(&mut self, worker: usize, stamp: Stamp, records: Records) -> Checked {
         self.ledger.handed_in(&records);
         let Ok(batch) = batch_of(&records) else {
-            return broken("records fit into the log", format!("{} bytes", records.size()));
+            return broken(
+                "records fit into the log",
+                format!("{} bytes", records.size()),
+            );
         };
         let content = records
             .iter()
@@ -134,11 +140,6 @@ impl Storage {
         };
         self.handed.insert(ticket, handed);
         Ok(())
-    }
-
-    /// Whether nothing waits for a commit.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && matches!(self.checkpoint, Checkpoint::Idle)
     }
 
     /// Whether there is something to commit.
@@ -364,7 +365,7 @@ impl Storage {
     pub(crate) fn survivors(
         &self,
         recovery: &mut Recovery<SimDisk>,
-    ) -> Checked<(BTreeSet<Stamp>, Option<(u64, u32)>)> {
+    ) -> Checked<(BTreeSet<Stamp>, Option<Place>)> {
         let mut tail: VecDeque<(u8, Vec<u8>)> = VecDeque::new();
         let mut last = self.last;
         let replayed = recovery.replay(|replayed| {
@@ -405,15 +406,27 @@ impl Storage {
         }
     }
 
-    pub(crate) fn set_faults(&self, faults: Faults) {
-        self.disk.set_faults(faults);
-    }
-
-    /// Bytes of files that hold something, and of all.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.disk.bytes()
+    /// Makes whole checkpoints, one after the other, when nobody else has work; tells what the disk is
+    /// left with, in bytes.
+    pub(crate) fn tidy(&mut self, world: &World) -> Checked<u64> {
+        let enough = self.checkpoints + 2;
+        for _ in 0..TIDY_STEPS_MAX {
+            if self.checkpoints >= enough {
+                break;
+            }
+            self.checkpoint_step(world)?;
+            self.commit(world.now, usize::MAX);
+            self.maintain(world.now);
+        }
+        if self.checkpoints < enough {
+            return broken("checkpoints come to their end", "they do not");
+        }
+        Ok(self.disk.bytes())
     }
 }
+
+/// Steps that two checkpoints take at most.
+const TIDY_STEPS_MAX: usize = 200;
 
 /// Pieces of maintenance that are done at once.
 const MAINTAIN_MAX: usize = 64;

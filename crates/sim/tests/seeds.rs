@@ -36,7 +36,9 @@ fn failures(seeds: &[(u64, Length, Disk)]) -> Vec<String> {
 
 #[test]
 fn no_promise_is_broken_in_the_first_seeds() {
-    let seeds: Vec<_> = (1..=SEEDS).map(|seed| (seed, Length::Brief, Disk::BySeed)).collect();
+    let seeds: Vec<_> = (1..=SEEDS)
+        .map(|seed| (seed, Length::Brief, Disk::BySeed))
+        .collect();
     let failed = failures(&seeds);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

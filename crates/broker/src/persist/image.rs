@@ -591,9 +591,8 @@ impl ImageSession {
 
     /// Takes out a copy that waits: nearly always the first, or the last when there was no room for it.
     fn take_waiting(&mut self, message: u64, at_most_once: bool) -> Option<Copy> {
-        let is_it = |copy: &Copy| {
-            copy.message == message && (copy.qos == QoS::AtMostOnce) == at_most_once
-        };
+        let is_it =
+            |copy: &Copy| copy.message == message && (copy.qos == QoS::AtMostOnce) == at_most_once;
         if self.waiting.front().is_some_and(is_it) {
             return self.waiting.pop_front();
         }

@@ -331,7 +331,7 @@ fn a_full_disk_refuses_new_work_and_nothing_else() {
         }
         let mut publisher = builder.connect();
         publisher.publish("t/a", "live", 0);
-        assert_eq!(publisher.publish("nobody", "x", 1).is_some(), true);
+        assert!(publisher.publish("nobody", "x", 1).is_some());
         assert_eq!(watcher.payloads().pop().as_deref(), Some("live"));
         let mut refused = cluster.client("new").persistent().try_connect();
         assert!(matches!(refused.take()[..], [Got::ConnAck(false, 0x97, _)]));

@@ -53,6 +53,7 @@ impl Model {
                     && owed.conn == session.conn;
             if owed.received
                 || owed.optional
+                || session.had_again(owed, published.routed)
                 || !is_certain
                 || published.size_max() > session.packet_max
                 || owed.expires.is_some_and(|at| at <= now)

@@ -137,12 +137,7 @@ impl Model {
     }
 
     /// Finds what the message is owed for.
-    fn settle(
-        &mut self,
-        sid: usize,
-        receipt: &Receipt<'_>,
-        key: &Key,
-    ) -> Checked<Settled> {
+    fn settle(&mut self, sid: usize, receipt: &Receipt<'_>, key: &Key) -> Checked<Settled> {
         let found = if key.retain {
             let found = self.take_retained(sid, receipt, key);
             found.map(|(publication, expires)| (publication, expires, None))
@@ -197,6 +192,7 @@ impl Model {
                 key.qos == QoS::AtMostOnce
                     && !self.rules.queues_qos0
                     && owed.conn != Some(receipt.link),
+                owed.seq,
             )
         };
         let said = said_number(receipt);

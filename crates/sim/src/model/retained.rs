@@ -73,7 +73,9 @@ impl Model {
         let topic = message.topic.clone();
         let history = self.retained.entry(topic.clone()).or_default();
         // What has expired may have gone by itself.
-        let was_there = history.last().is_some_and(|entry| matches!(entry.value, Some((_, None))));
+        let was_there = history
+            .last()
+            .is_some_and(|entry| matches!(entry.value, Some((_, None))));
         history.push(RetainedValue { seq, value });
         self.note(Undo::Retained(topic, seq));
         value.is_some() || was_there

@@ -264,6 +264,19 @@ impl Session {
         self.owed.len() - 1
     }
 
+    /// Whether what came may have been this rather than what a crash had let come once more: the publisher
+    /// has sent it several times.
+    pub(super) fn had_again(&self, owed: &Owed, routed: u32) -> bool {
+        routed > 1
+            && self.owed.iter().any(|other| {
+                other.optional
+                    && other.received
+                    && !other.cancelled
+                    && other.publication == owed.publication
+                    && other.key == owed.key
+            })
+    }
+
     /// The topic that a client's PUBLISH means.
     pub(super) fn resolve_alias(&mut self, publish: &Publish<'_>) -> Checked<String> {
         match crate::wire::topic_alias(&publish.properties) {

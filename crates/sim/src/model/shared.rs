@@ -143,7 +143,9 @@ impl Model {
             let Some((true, sub)) = self.sessions[sid].subs.get(&filter).cloned() else {
                 continue;
             };
-            let name = Filter::parse(&filter).ok().and_then(|parsed| parsed.share_name);
+            let name = Filter::parse(&filter)
+                .ok()
+                .and_then(|parsed| parsed.share_name);
             self.join_group(sid, name.unwrap_or_default(), &sub);
         }
         for gid in self.live_groups.values() {
@@ -152,6 +154,12 @@ impl Model {
         for message in &mut self.group_messages {
             message.reopened = true;
             message.lost |= !message.kept;
+            // What a group had not been rid of when it ended may come to the next one of its name.
+            let group = &self.groups[message.group];
+            if let (true, Some(next)) = (group.over, self.live_groups.get(&group.name)) {
+                message.group = *next;
+                message.lost = true;
+            }
         }
     }
 
@@ -237,6 +245,7 @@ impl Model {
             (
                 expiry.is_err(),
                 is_over,
+                message.lost,
                 message.member_lost,
                 !message.holders.is_empty(),
             )

@@ -314,6 +314,13 @@ impl Session {
     /// time; QoS 0 does not come any more unless it was queued.
     fn forget_progress(&mut self, queues_qos0: bool) {
         self.last.clear();
+        let flights = self.flights.values_mut();
+        let before: Vec<usize> = flights
+            .flat_map(|flight| std::mem::take(&mut flight.again))
+            .collect();
+        for at in before {
+            self.cancel(at);
+        }
         let unfinished = std::mem::take(&mut self.unfinished);
         let flights = self.flights.values().filter(|flight| !flight.acknowledged);
         let again: Vec<Flight> = flights.cloned().chain(unfinished).collect();
@@ -336,10 +343,8 @@ impl Session {
                 }
                 continue;
             }
-            if owed.key.qos == QoS::AtMostOnce {
-                if !queues_qos0 {
-                    self.cancel(at);
-                }
+            if owed.key.qos == QoS::AtMostOnce && !queues_qos0 {
+                self.cancel(at);
             }
         }
     }
@@ -347,7 +352,10 @@ impl Session {
     /// A message came again under its packet identifier, so it will not come as another one.
     pub(super) fn came_again(&mut self, id: Option<NonZeroU16>) {
         let flight = id.and_then(|id| self.flights.get_mut(&id.get()));
-        for at in flight.map(|flight| std::mem::take(&mut flight.again)).unwrap_or_default() {
+        for at in flight
+            .map(|flight| std::mem::take(&mut flight.again))
+            .unwrap_or_default()
+        {
             self.cancel(at);
         }
     }
