@@ -1,0 +1,1 @@
+//! TLS, WebSocket and the PROXY protocol as transformers of bytes, without sockets.
