@@ -17,8 +17,19 @@ const PARTS: usize = 16;
 /// ([`Self::handed_in`]) and when those are safe ([`Self::committed`]) or refused.
 #[derive(Debug)]
 pub struct Ledger<D: Disk> {
-    parts: [Mutex<HashMap<u64, Kept, RandomState>>; PARTS],
+    parts: [Mutex<Part>; PARTS],
     reader: Reader<D>,
+}
+
+/// Some of the live messages.
+#[derive(Debug, Default)]
+struct Part {
+    kept: HashMap<u64, Kept, RandomState>,
+    /// Messages that were replaced in the retained store before the shard that put them there has handed
+    /// in their records: how many holders they will not have.
+    replaced: HashMap<u64, u32, RandomState>,
+    /// Those from before the last sweep. What comes at all comes with the turn in which it was replaced.
+    replaced_before: HashMap<u64, u32, RandomState>,
 }
 
 /// Where a message is.
@@ -54,7 +65,7 @@ impl<D: Disk> Ledger<D> {
                 holders,
                 position: Some(position),
             };
-            ledger.part(id).insert(id, kept);
+            ledger.part(id).kept.insert(id, kept);
         }
         ledger
     }
@@ -63,11 +74,15 @@ impl<D: Disk> Ledger<D> {
     pub fn handed_in(&self, records: &Records) {
         for record in records.iter().filter(|record| record.message != 0) {
             let mut part = self.part(record.message);
-            let kept = part.entry(record.message).or_insert(Kept {
+            let gone = part.forget_replaced(record.message);
+            let kept = part.kept.entry(record.message).or_insert(Kept {
                 holders: 0,
                 position: None,
             });
             kept.holders = kept.holders.saturating_add(record.holders);
+            if gone > 0 {
+                self.finish_in(&mut part, record.message, gone);
+            }
         }
     }
 
@@ -76,7 +91,7 @@ impl<D: Disk> Ledger<D> {
         for (record, position) in records.iter().zip(positions) {
             if record.kind == Kind::Message {
                 let mut part = self.part(record.message);
-                match part.get_mut(&record.message) {
+                match part.kept.get_mut(&record.message) {
                     Some(kept) => kept.position = Some(position),
                     // Finished with before it was safe: another core was quicker.
                     None => self.reader.unpin(position),
@@ -85,6 +100,23 @@ impl<D: Disk> Ledger<D> {
         }
         for message in records.finished() {
             self.finish(*message, 1);
+        }
+        for message in records.replaced() {
+            let mut part = self.part(*message);
+            if part.kept.contains_key(message) {
+                self.finish_in(&mut part, *message, 1);
+            } else {
+                *part.replaced.entry(*message).or_default() += 1;
+            }
+        }
+    }
+
+    /// Forgets of replaced messages those that have not come since the last time: the log refused them, or
+    /// nobody kept them. To be called now and then, far apart beside the length of a turn.
+    pub fn sweep(&self) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            part.replaced_before = std::mem::take(&mut part.replaced);
         }
     }
 
@@ -97,8 +129,11 @@ impl<D: Disk> Ledger<D> {
     }
 
     fn finish(&self, message: u64, holders: u32) {
-        let mut part = self.part(message);
-        let Entry::Occupied(mut entry) = part.entry(message) else {
+        self.finish_in(&mut self.part(message), message, holders);
+    }
+
+    fn finish_in(&self, part: &mut Part, message: u64, holders: u32) {
+        let Entry::Occupied(mut entry) = part.kept.entry(message) else {
             return;
         };
         let kept = entry.get_mut();
@@ -114,7 +149,7 @@ impl<D: Disk> Ledger<D> {
     /// Where a message is.
     #[must_use]
     pub fn whereabouts(&self, message: u64) -> Whereabouts {
-        match self.part(message).get(&message) {
+        match self.part(message).kept.get(&message) {
             None => Whereabouts::Unknown,
             Some(Kept { position: None, .. }) => Whereabouts::OnItsWay,
             Some(Kept {
@@ -128,6 +163,7 @@ impl<D: Disk> Ledger<D> {
     #[must_use]
     pub fn position(&self, message: u64) -> Option<Position> {
         self.part(message)
+            .kept
             .get(&message)
             .and_then(|kept| kept.position)
     }
@@ -135,7 +171,7 @@ impl<D: Disk> Ledger<D> {
     /// Notes that a copy of a message's record was made further on in the log, pinned.
     pub fn moved(&self, message: u64, from: Position, to: Position) {
         let mut part = self.part(message);
-        let unneeded = match part.get_mut(&message) {
+        let unneeded = match part.kept.get_mut(&message) {
             Some(kept) if kept.position == Some(from) => {
                 kept.position = Some(to);
                 from
@@ -148,7 +184,7 @@ impl<D: Disk> Ledger<D> {
     /// How many messages are live.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| lock(part).len()).sum()
+        self.parts.iter().map(|part| lock(part).kept.len()).sum()
     }
 
     /// Whether none is.
@@ -157,7 +193,7 @@ impl<D: Disk> Ledger<D> {
         self.len() == 0
     }
 
-    fn part(&self, message: u64) -> MutexGuard<'_, HashMap<u64, Kept, RandomState>> {
+    fn part(&self, message: u64) -> MutexGuard<'_, Part> {
         // Names count up in steps, so the low bits alone would favour some parts.
         let mixed = message.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
         #[expect(
@@ -166,6 +202,17 @@ impl<D: Disk> Ledger<D> {
         )]
         let part = &self.parts[mixed as usize];
         lock(part)
+    }
+}
+
+impl Part {
+    /// How many holders of a message were gone before it came.
+    fn forget_replaced(&mut self, message: u64) -> u32 {
+        [&mut self.replaced, &mut self.replaced_before]
+            .into_iter()
+            .filter(|replaced| !replaced.is_empty())
+            .filter_map(|replaced| replaced.remove(&message))
+            .sum()
     }
 }
 

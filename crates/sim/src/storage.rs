@@ -304,6 +304,7 @@ impl Storage {
     pub(crate) fn checkpoint_step(&mut self, world: &World) -> Checked {
         match std::mem::replace(&mut self.checkpoint, Checkpoint::Idle) {
             Checkpoint::Idle => {
+                self.ledger.sweep();
                 self.submit(Work::BeginCheckpoint);
                 self.checkpoint = Checkpoint::Beginning;
             }

@@ -79,6 +79,7 @@ pub struct Records {
     entries: Vec<Entry>,
     steps: Vec<u8>,
     finished: Vec<u64>,
+    replaced: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -244,6 +245,13 @@ impl Records {
         &self.finished
     }
 
+    /// Messages that the retained store holds no longer. Other than those that are finished, their own
+    /// records may still be on their way: the shard that stored them may be in the middle of its turn.
+    #[must_use]
+    pub fn replaced(&self) -> &[u64] {
+        &self.replaced
+    }
+
     /// Whether any of them is new work, which a full disk refuses. The others free more than they take.
     #[must_use]
     pub fn has_new_work(&self) -> bool {
@@ -275,6 +283,7 @@ impl Records {
         self.entries.clear();
         self.steps.clear();
         self.finished.clear();
+        self.replaced.clear();
         if self.bytes.capacity() > 1024 * 1024 {
             *self = Self::default();
         }
@@ -299,6 +308,8 @@ impl Records {
         merged.steps.extend_from_slice(&self.steps);
         merged.finished.extend_from_slice(&refused.finished);
         merged.finished.extend_from_slice(&self.finished);
+        merged.replaced.extend_from_slice(&refused.replaced);
+        merged.replaced.extend_from_slice(&self.replaced);
         *self = merged;
     }
 
@@ -306,6 +317,13 @@ impl Records {
     pub(crate) fn finish(&mut self, message: u64) {
         if message != 0 {
             self.finished.push(message);
+        }
+    }
+
+    /// Notes that the retained store does not hold a message any more.
+    pub(crate) fn replace(&mut self, message: u64) {
+        if message != 0 {
+            self.replaced.push(message);
         }
     }
 

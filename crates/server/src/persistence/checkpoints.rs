@@ -102,6 +102,7 @@ impl Maker {
 
     fn make(&self, writer: &mut Writer) -> Result<(), Void> {
         let began = Instant::now();
+        self.ledger.sweep();
         let settled = self.wait_for(writer, Work::BeginCheckpoint)?;
         let Ok(Committed::Begun(checkpoint)) = settled.outcome else {
             return Err(Void("it could not be begun".to_owned()));

@@ -537,15 +537,13 @@ impl BrokerSide {
             return Ok(());
         };
         let live = storage.ledger.len();
-        // Another core may be done with a retained message before it is handed in; nobody tells then.
-        let dawdles = keeper.settings.dawdle_max > 0;
-        if live < retained || live > retained && !dawdles {
+        if live != retained {
             let what = format!("{live} messages are, {retained} are retained");
             return broken("nothing is kept for nobody", what);
         }
         let bytes = storage.tidy(world)?;
         let most = u64::from(keeper.settings.segment_bytes) * SEGMENTS_MAX + RETAINED_BYTES_MAX;
-        if bytes > most && !dawdles {
+        if bytes > most {
             let what = format!("{bytes} bytes, at most {most}");
             return broken("checkpoints free the disk", what);
         }

@@ -331,7 +331,8 @@ impl Session {
         }
         for at in 0..self.owed.len() {
             let owed = &self.owed[at];
-            if owed.received {
+            // Whether one with RETAIN has come is not known of it alone.
+            if owed.received || owed.key.retain && !owed.cancelled {
                 if owed.key.qos == QoS::AtMostOnce && queues_qos0 {
                     // That it has gone out need not have been noted.
                     let again = Owed {
