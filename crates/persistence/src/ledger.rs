@@ -1,11 +1,11 @@
 //! Which messages are live, and where the log keeps them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use midge_broker::persist::{Kind, Records};
+use midge_broker::persist::{KeptMessage, Kind, Records};
 use midge_store::{Disk, Position, Reader};
 
 /// Parts of the ledger, each under its own lock.
@@ -26,10 +26,10 @@ pub struct Ledger<D: Disk> {
 struct Part {
     kept: HashMap<u64, Kept, RandomState>,
     /// Messages that were replaced in the retained store before the shard that put them there has handed
-    /// in their records: how many holders they will not have.
-    replaced: HashMap<u64, u32, RandomState>,
+    /// in the record which says so.
+    replaced: HashSet<u64, RandomState>,
     /// Those from before the last sweep. What comes at all comes with the turn in which it was replaced.
-    replaced_before: HashMap<u64, u32, RandomState>,
+    replaced_before: HashSet<u64, RandomState>,
 }
 
 /// Where a message is.
@@ -46,26 +46,26 @@ pub enum Whereabouts {
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     holders: u32,
+    /// The retained store is one of them.
+    retained: bool,
     /// Where it is, once it is safe.
     position: Option<Position>,
 }
 
 impl<D: Disk> Ledger<D> {
-    /// A ledger of what was restored: name, place, holders. The records have to be pinned.
-    pub fn new(
-        reader: Reader<D>,
-        restored: impl IntoIterator<Item = (u64, Position, u32)>,
-    ) -> Self {
+    /// A ledger of what was restored. The records have to be pinned.
+    pub fn new(reader: Reader<D>, restored: impl IntoIterator<Item = KeptMessage>) -> Self {
         let ledger = Self {
             parts: Default::default(),
             reader,
         };
-        for (id, position, holders) in restored {
+        for message in restored {
             let kept = Kept {
-                holders,
-                position: Some(position),
+                holders: message.holders,
+                retained: message.retained,
+                position: Some(Position::from_bytes(message.place)),
             };
-            ledger.part(id).kept.insert(id, kept);
+            ledger.part(message.id).kept.insert(message.id, kept);
         }
         ledger
     }
@@ -74,14 +74,17 @@ impl<D: Disk> Ledger<D> {
     pub fn handed_in(&self, records: &Records) {
         for record in records.iter().filter(|record| record.message != 0) {
             let mut part = self.part(record.message);
-            let gone = part.forget_replaced(record.message);
+            // It is replaced already, so one of the holders is none.
+            let is_over = record.retained && part.forget_replaced(record.message);
             let kept = part.kept.entry(record.message).or_insert(Kept {
                 holders: 0,
+                retained: false,
                 position: None,
             });
             kept.holders = kept.holders.saturating_add(record.holders);
-            if gone > 0 {
-                self.finish_in(&mut part, record.message, gone);
+            kept.retained |= record.retained && !is_over;
+            if is_over {
+                self.finish_in(&mut part, record.message, 1);
             }
         }
     }
@@ -103,10 +106,14 @@ impl<D: Disk> Ledger<D> {
         }
         for message in records.replaced() {
             let mut part = self.part(*message);
-            if part.kept.contains_key(message) {
-                self.finish_in(&mut part, *message, 1);
-            } else {
-                *part.replaced.entry(*message).or_default() += 1;
+            match part.kept.get_mut(message) {
+                Some(kept) if kept.retained => {
+                    kept.retained = false;
+                    self.finish_in(&mut part, *message, 1);
+                }
+                _ => {
+                    part.replaced.insert(*message);
+                }
             }
         }
     }
@@ -124,7 +131,19 @@ impl<D: Disk> Ledger<D> {
     /// is noted again.
     pub fn refused(&self, records: &Records) {
         for record in records.iter().filter(|record| record.message != 0) {
-            self.finish(record.message, record.holders);
+            let mut part = self.part(record.message);
+            let mut holders = record.holders;
+            if record.retained {
+                match part.kept.get_mut(&record.message) {
+                    Some(kept) if kept.retained => kept.retained = false,
+                    // Replaced since, and so taken back by that already.
+                    _ => {
+                        holders = holders.saturating_sub(1);
+                        part.replaced.insert(record.message);
+                    }
+                }
+            }
+            self.finish_in(&mut part, record.message, holders);
         }
     }
 
@@ -206,13 +225,11 @@ impl<D: Disk> Ledger<D> {
 }
 
 impl Part {
-    /// How many holders of a message were gone before it came.
-    fn forget_replaced(&mut self, message: u64) -> u32 {
+    /// Whether a message was replaced before it came.
+    fn forget_replaced(&mut self, message: u64) -> bool {
         [&mut self.replaced, &mut self.replaced_before]
             .into_iter()
-            .filter(|replaced| !replaced.is_empty())
-            .filter_map(|replaced| replaced.remove(&message))
-            .sum()
+            .any(|replaced| !replaced.is_empty() && replaced.remove(&message))
     }
 }
 

@@ -90,6 +90,7 @@ struct Entry {
     is_new_work: bool,
     message: u64,
     holders: u32,
+    retained: bool,
 }
 
 /// One record on its way to the log.
@@ -103,6 +104,8 @@ pub struct RecordRef<'a> {
     pub message: u64,
     /// How many holders it adds.
     pub holders: u32,
+    /// Whether the retained store is one of them.
+    pub retained: bool,
 }
 
 /// Who gets a copy, while a record is written.
@@ -245,8 +248,9 @@ impl Records {
         &self.finished
     }
 
-    /// Messages that the retained store holds no longer. Other than those that are finished, their own
-    /// records may still be on their way: the shard that stored them may be in the middle of its turn.
+    /// Messages that the retained store holds no longer. Other than with those that are finished, the record
+    /// which says that it does may still be on its way: the shard that stored them may be in the middle of
+    /// its turn.
     #[must_use]
     pub fn replaced(&self) -> &[u64] {
         &self.replaced
@@ -267,12 +271,14 @@ impl Records {
             payload: &self.steps,
             message: 0,
             holders: 0,
+            retained: false,
         });
         let main = self.entries.iter().zip(ends).map(|(entry, end)| RecordRef {
             kind: entry.kind,
             payload: self.bytes.get(entry.start..end).unwrap_or_default(),
             message: entry.message,
             holders: entry.holders,
+            retained: entry.retained,
         });
         main.chain(steps)
     }
@@ -334,14 +340,16 @@ impl Records {
             is_new_work,
             message: 0,
             holders: 0,
+            retained: false,
         });
         &mut self.bytes
     }
 
-    fn note_holders(&mut self, message: u64, holders: u32) {
+    fn note_holders(&mut self, message: u64, holding: &Holding) {
         if let Some(entry) = self.entries.last_mut() {
             entry.message = message;
-            entry.holders = holders;
+            entry.holders = holding.count();
+            entry.retained = holding.retained;
         }
     }
 
@@ -365,7 +373,7 @@ impl Records {
         put_bytes(bytes, view.topic.as_bytes());
         put_bytes(bytes, view.properties);
         bytes.extend_from_slice(view.payload);
-        self.note_holders(id, holding.count());
+        self.note_holders(id, holding);
     }
 
     /// More holders of a message. Its topic is said again where it may become the retained one.
@@ -376,7 +384,7 @@ impl Records {
         if holding.retained {
             put_bytes(bytes, topic.as_bytes());
         }
-        self.note_holders(id, holding.count());
+        self.note_holders(id, holding);
     }
 
     pub(crate) fn session(&mut self, record: &SessionRecord<'_>, is_new_work: bool) {

@@ -455,12 +455,11 @@ impl BrokerSide {
         let renamed = restoration.renamed();
         let next_message = restoration.next_message();
         let mut kept = Vec::new();
-        for (id, place, holders) in restoration.finish() {
-            let position = Position::from_bytes(place);
-            if !reader.pin(position) {
-                return broken("messages can be pinned", format!("{id} at {position:?}"));
+        for message in restoration.finish() {
+            if !reader.pin(Position::from_bytes(message.place)) {
+                return broken("messages can be pinned", format!("{message:?}"));
             }
-            kept.push((id, position, holders));
+            kept.push(message);
         }
         let ledger = Ledger::new(reader, kept);
         let mut storage = Storage::new(disk, recovered.recovery, ledger, last);
