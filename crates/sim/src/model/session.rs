@@ -141,6 +141,8 @@ pub(super) struct Owed {
     pub(super) optional: bool,
     /// It does not come, whatever was said before.
     pub(super) cancelled: bool,
+    /// A crash has made that the message was never routed.
+    pub(super) undone: bool,
     /// The message has no payload.
     pub(super) is_empty: bool,
 }

@@ -334,6 +334,21 @@ impl Model {
         }
     }
 
+    /// Whether a message whose publisher sent it several times came to a group as often as it must. Which of
+    /// them it was each time nobody can say for sure.
+    fn all_came(&self, publication: PubId, group: usize, now: Millis) -> bool {
+        let places = self.grouped.get(&publication).into_iter().flatten();
+        let same = places
+            .map(|at| &self.group_messages[*at])
+            .filter(|message| message.group == group);
+        let (mut came, mut needed) = (0, 0);
+        for message in same {
+            came += message.holders.len();
+            needed += usize::from(message.expires.is_none_or(|at| at > now));
+        }
+        self.publications[publication].routed > 1 && came >= needed
+    }
+
     /// Messages that no member of a living group has got.
     pub(super) fn stranded(&self, now: Millis) -> Vec<String> {
         let mut stranded = Vec::new();
@@ -352,7 +367,10 @@ impl Model {
                     .granted
                     .keys()
                     .any(|sid| published.size_max() > self.sessions[*sid].packet_max);
-            if message.holders.is_empty() && !may_be_lost {
+            if message.holders.is_empty()
+                && !may_be_lost
+                && !self.all_came(message.publication, message.group, now)
+            {
                 stranded.push(format!(
                     "message {} (QoS {}) of {:?}",
                     message.publication,
