@@ -317,6 +317,7 @@ impl Session {
     /// time; QoS 0 does not come any more unless it was queued.
     fn forget_progress(&mut self, queues_qos0: bool) {
         self.last.clear();
+        self.reopened = true;
         let owed = &self.owed;
         // Which of several without payload it was is not certain.
         self.flights
