@@ -4,6 +4,7 @@
 //! file, the JSON of dynamic security, a token and the keys that verify it. There is no file, socket, clock
 //! or source of randomness inside; times and salts are arguments.
 
+pub mod acl;
 pub mod lines;
 pub mod passwords;
 
