@@ -115,21 +115,14 @@ impl Hashing {
         .find(|hashing| hashing.name() == name)
     }
 
-    /// The same with `iterations`, where it has some: passes for Argon2.
+    /// The same with `iterations`; `None` for SHA-512 and Argon2, which have none.
     #[must_use]
-    pub const fn with_iterations(self, iterations: u32) -> Self {
+    pub const fn with_iterations(self, iterations: u32) -> Option<Self> {
         match self {
-            Self::Sha512 => self,
-            Self::Sha512Pbkdf2 { .. } => Self::Sha512Pbkdf2 { iterations },
-            Self::Argon2id {
-                memory_kib, lanes, ..
-            } => Self::Argon2id {
-                memory_kib,
-                passes: iterations,
-                lanes,
-            },
-            Self::ScramSha256 { .. } => Self::ScramSha256 { iterations },
-            Self::ScramSha512 { .. } => Self::ScramSha512 { iterations },
+            Self::Sha512 | Self::Argon2id { .. } => None,
+            Self::Sha512Pbkdf2 { .. } => Some(Self::Sha512Pbkdf2 { iterations }),
+            Self::ScramSha256 { .. } => Some(Self::ScramSha256 { iterations }),
+            Self::ScramSha512 { .. } => Some(Self::ScramSha512 { iterations }),
         }
     }
 

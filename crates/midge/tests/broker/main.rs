@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod dump;
 #[cfg(test)]
+mod passwd;
+#[cfg(test)]
 mod process;
 
 use std::fs;
