@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod broker_command;
+mod check_command;
 mod client;
 mod connect_options;
 mod dump_command;
@@ -23,6 +24,7 @@ enum Tool {
     Pub,
     Sub,
     Bench,
+    Check,
     Dump,
     Passwd,
     Version,
@@ -52,6 +54,7 @@ impl Tool {
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
             Some("bench") => Self::Bench,
+            Some("check") => Self::Check,
             Some("dump") => Self::Dump,
             Some("passwd") => Self::Passwd,
             _ => return Self::Unknown,
@@ -67,6 +70,7 @@ Usage: midge [broker] [options]     the broker
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
+       midge check acl [options]    says who may do what by an access file, and why
        midge passwd FILE USER       writes password files
        midge --version
 
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
         Tool::Bench => bench::run(args),
+        Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
         Tool::Passwd => passwd_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
@@ -127,6 +132,7 @@ mod tests {
         check("midge sub --help", Tool::Sub, &["--help"]);
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
+        check("midge check acl -x", Tool::Check, &["acl", "-x"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);
         check("mosquitto_db_dump a", Tool::Dump, &["a"]);
         check("midge passwd -c f u", Tool::Passwd, &["-c", "f", "u"]);

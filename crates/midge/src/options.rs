@@ -17,6 +17,7 @@ pub(crate) use tables::{
 /// What an option is about, whichever way it was spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
+    AclFile,
     Batch,
     CleanSessionOff,
     ClientStats,
@@ -27,6 +28,7 @@ pub(crate) enum Id {
     Daemon,
     Debug,
     Delete,
+    Deliver,
     ExitAfterSubscribe,
     File,
     FilterOut,
@@ -51,6 +53,7 @@ pub(crate) enum Id {
     Payload,
     Pid,
     Port,
+    Publish,
     Publishers,
     QoS,
     Quiet,
@@ -63,12 +66,14 @@ pub(crate) enum Id {
     SessionExpiry,
     Stats,
     StdinFile,
+    Subscribe,
     Subscribers,
     TestConfig,
     Threads,
     Timeout,
     TlsKeylog,
     Topic,
+    Unsubscribe,
     Update,
     UserName,
     Verbose,
