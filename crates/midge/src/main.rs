@@ -13,6 +13,7 @@ mod dump_command;
 mod failure;
 mod options;
 mod passwd_command;
+mod prompt;
 mod pub_command;
 mod sub_command;
 mod terminal;
@@ -70,7 +71,7 @@ Usage: midge [broker] [options]     the broker
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
-       midge check acl [options]    says who may do what by an access file, and why
+       midge check acl|passwords    checks an access or password file, and what it decides
        midge passwd FILE USER       writes password files
        midge --version
 

@@ -50,6 +50,7 @@ pub(crate) enum Id {
     NullMessage,
     Pairs,
     Password,
+    PasswordFile,
     Payload,
     Pid,
     Port,

@@ -12,10 +12,9 @@ use midge_access::passwords::edit::{self, EditError, NameFault, Set};
 use midge_access::passwords::{Hashing, Verifier};
 
 use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
-use crate::terminal;
+use crate::{prompt, terminal};
 
 mod file;
-mod prompt;
 
 use file::PasswordPath;
 

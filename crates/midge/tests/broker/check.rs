@@ -117,3 +117,61 @@ fn a_file_is_checked_with_all_its_faults_and_warnings() {
         "{said}"
     );
 }
+
+#[test]
+fn a_password_file_is_checked_and_a_login_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passwd");
+    fs::write(
+        &file,
+        include_str!("../../../access/tests/access/fixtures/debian_passwd"),
+    )
+    .unwrap();
+    let check = |args: &[&str], code, printed: &str, said: &str| {
+        let mut command = midge();
+        command
+            .args(["check", "passwords", "--password-file"])
+            .arg(&file)
+            .args(args);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert_eq!(
+            text(output.stdout).replace(file.to_str().unwrap(), "FILE"),
+            printed
+        );
+        assert_eq!(
+            text(output.stderr).replace(file.to_str().unwrap(), "FILE"),
+            said
+        );
+    };
+    check(&[], 0, "FILE is sound; users: 5\n", "");
+    let dave = ["--user", "dave with spaces"];
+    check(
+        &[&dave[..], &["--pw", "x"]].concat(),
+        0,
+        "allowed: user dave with spaces with this password (sha512-pbkdf2)\n",
+        "",
+    );
+    check(
+        &[&dave[..], &["--pw", "y"]].concat(),
+        1,
+        "denied: user dave with spaces has another password (sha512-pbkdf2)\n",
+        "",
+    );
+    check(
+        &["-u", "bob"],
+        0,
+        "allowed: user bob with this password (sha512)\n",
+        "Password: \n",
+    );
+    check(
+        &["-u", "zoe"],
+        1,
+        "denied: there is no user zoe in FILE\n",
+        "",
+    );
+    fs::write(&file, "bob:plain\n").unwrap();
+    let fault = "Error: FILE:1: user 'bob' has a password that is not hashed and cannot log in; hash all \
+                 such lines with `midge passwd -U FILE`.\n";
+    check(&[], 3, "", fault);
+}

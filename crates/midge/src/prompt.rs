@@ -14,7 +14,7 @@ const ANSWER_BYTES_MAX: u64 = 66_000;
 
 /// Asks on the standard error and reads a line of the standard input, without its end. Where that is a
 /// terminal, nothing is shown of what is typed, and Ctrl-C ends the program with the terminal as it was.
-pub(super) fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
+pub(crate) fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     let mut out = io::stderr();
     out.write_all(prompt.as_bytes())?;
     out.flush()?;
