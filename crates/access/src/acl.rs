@@ -21,10 +21,10 @@
 //! Subscribing and unsubscribing is allowed to everybody: each message is judged when it is delivered. Topics
 //! that begin with `$` are met by filters that begin with `$` only.
 //!
-//! Mosquitto 2.0 and 2.1 differ in three points. `%c` and `%u` are replaced in any part of a level, as in
-//! 2.0; to 2.1 they are text unless they are the whole level. An empty user name meets no `%u`, and a pattern
-//! that begins with `%c` or `%u` meets no topic that begins with `$`, as in 2.1: in 2.0 a client can call
-//! itself `$CONTROL`.
+//! An empty user name is none. Mosquitto 2.0 and 2.1 differ in two points. `%c` and `%u` are replaced in any
+//! part of a level, as in 2.0; to 2.1 they are text unless they are the whole level. And a pattern that begins
+//! with `%c` or `%u` meets no topic that begins with `$`, as in 2.1: in 2.0 a client can call itself
+//! `$CONTROL`.
 //!
 //! Midge adds:
 //!
@@ -161,12 +161,13 @@ impl Rules {
     /// The rules as they are for one client. This is cheap: rules are shared, only the names are copied.
     #[must_use]
     pub fn for_client(&self, client: Client<'_>) -> ClientRules {
-        let sections = match client.user_name {
+        let user_name = client.user_name.filter(|name| !name.is_empty());
+        let sections = match user_name {
             None => Arc::clone(&self.0.anonymous),
             Some(name) => self.0.users.get(name).map_or_else(Arc::default, Arc::clone),
         };
         let has_wildcard = midge_codec::topic::has_wildcard;
-        let unsafe_name = if client.user_name.is_some_and(has_wildcard) {
+        let unsafe_name = if user_name.is_some_and(has_wildcard) {
             Some("user name")
         } else if has_wildcard(client.id) {
             Some("client id")
@@ -177,7 +178,7 @@ impl Rules {
             rules: Arc::clone(&self.0),
             sections,
             client_id: client.id.into(),
-            user_name: client.user_name.map(Box::from),
+            user_name: user_name.map(Box::from),
             unsafe_name,
         }
     }

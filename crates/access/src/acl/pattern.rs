@@ -46,10 +46,10 @@ impl Pattern {
             let taken = match part {
                 Part::Text(text) => left.strip_prefix(&**text),
                 Part::ClientId => left.strip_prefix(&*client.client_id),
-                Part::UserName => match client.user_name.as_deref() {
-                    None | Some("") => None,
-                    Some(name) => left.strip_prefix(name),
-                },
+                Part::UserName => {
+                    let name = client.user_name.as_deref();
+                    name.and_then(|name| left.strip_prefix(name))
+                }
                 Part::Level => left.find('/').map_or(Some(""), |end| left.get(end..)),
                 Part::Rest if left.is_empty() || left.starts_with('/') => return true,
                 Part::Rest => None,

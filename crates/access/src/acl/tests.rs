@@ -60,7 +60,7 @@ fn topics_before_the_first_user_are_for_clients_without_user_name_alone() {
         &[("c", "rw"), ("d", "--")],
     );
     check(&client(&rules, "c", "eve"), &[("c", "--")]);
-    check(&client(&rules, "c", ""), &[("a", "--")]);
+    check(&client(&rules, "c", ""), &[("a", "r-")]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn expected(lines: &[Line], client: Client<'_>, word: &str, topic_name: &str) ->
     let mine = |section| {
         matches!(
             (section, client.user_name),
-            (0, None) | (1 | 3, Some("u1")) | (2, Some("u2"))
+            (0, None | Some("")) | (1 | 3, Some("u1")) | (2, Some("u2"))
         )
     };
     let own: Vec<_> = lines
