@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 mod bench;
 mod broker_command;
+mod check_command;
 mod client;
 mod connect_options;
 mod dump_command;
 mod failure;
 mod options;
+mod passwd_command;
+mod prompt;
 mod pub_command;
 mod sub_command;
 mod terminal;
@@ -22,7 +25,9 @@ enum Tool {
     Pub,
     Sub,
     Bench,
+    Check,
     Dump,
+    Passwd,
     Version,
     Help,
     Unknown,
@@ -37,6 +42,7 @@ impl Tool {
             "mosquitto_pub" => return Self::Pub,
             "mosquitto_sub" => return Self::Sub,
             "mosquitto_db_dump" => return Self::Dump,
+            "mosquitto_passwd" => return Self::Passwd,
             _ => {}
         }
         let first = args.first().and_then(|first| first.to_str());
@@ -49,7 +55,9 @@ impl Tool {
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
             Some("bench") => Self::Bench,
+            Some("check") => Self::Check,
             Some("dump") => Self::Dump,
+            Some("passwd") => Self::Passwd,
             _ => return Self::Unknown,
         };
         args.remove(0);
@@ -63,10 +71,12 @@ Usage: midge [broker] [options]     the broker
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
+       midge check acl|passwords    checks an access or password file, and what it decides
+       midge passwd FILE USER       writes password files
        midge --version
 
-Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub or mosquitto_db_dump, midge is
-that program.
+Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_passwd or
+mosquitto_db_dump, midge is that program.
 ";
 
 fn main() -> ExitCode {
@@ -82,7 +92,9 @@ fn main() -> ExitCode {
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
         Tool::Bench => bench::run(args),
+        Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
+        Tool::Passwd => passwd_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
         Tool::Unknown => {
@@ -121,8 +133,11 @@ mod tests {
         check("midge sub --help", Tool::Sub, &["--help"]);
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
+        check("midge check acl -x", Tool::Check, &["acl", "-x"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);
         check("mosquitto_db_dump a", Tool::Dump, &["a"]);
+        check("midge passwd -c f u", Tool::Passwd, &["-c", "f", "u"]);
+        check("mosquitto_passwd f u", Tool::Passwd, &["f", "u"]);
         check("midge --version", Tool::Version, &[]);
         check("midge --help", Tool::Help, &[]);
         check("midge sup", Tool::Unknown, &["sup"]);

@@ -17,19 +17,26 @@ pub(crate) use tables::{
 /// What an option is about, whichever way it was spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Id {
+    AclFile,
+    Batch,
     CleanSessionOff,
     ClientStats,
     Clients,
     ConfigFile,
     Count,
+    Create,
     Daemon,
     Debug,
+    Delete,
+    Deliver,
     ExitAfterSubscribe,
     File,
     FilterOut,
     Filters,
+    Hash,
     Help,
     Host,
+    Iterations,
     SessionName,
     SessionNamePrefix,
     Json,
@@ -43,9 +50,11 @@ pub(crate) enum Id {
     NullMessage,
     Pairs,
     Password,
+    PasswordFile,
     Payload,
     Pid,
     Port,
+    Publish,
     Publishers,
     QoS,
     Quiet,
@@ -58,12 +67,15 @@ pub(crate) enum Id {
     SessionExpiry,
     Stats,
     StdinFile,
+    Subscribe,
     Subscribers,
     TestConfig,
     Threads,
     Timeout,
     TlsKeylog,
     Topic,
+    Unsubscribe,
+    Update,
     UserName,
     Verbose,
     Version,
@@ -163,6 +175,25 @@ impl Command {
     ) -> impl Iterator<Item = Result<(Id, Value), UsageError>> + 'a {
         let mut args = args.into_iter();
         std::iter::from_fn(move || Some(self.read(args.next()?, &mut args)))
+    }
+
+    /// Cuts a command line in two where the first argument stands that is neither an option nor an option's
+    /// value. A lone `-` is no option.
+    pub(crate) fn split_operands(&self, args: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+        let mut options = args;
+        let mut at = 0;
+        while let Some(arg) = options.get(at) {
+            let bytes = arg.as_encoded_bytes();
+            if bytes == b"-" || !bytes.starts_with(b"-") {
+                break;
+            }
+            let has_value = self
+                .find(arg)
+                .is_some_and(|option| option.operand.is_some());
+            at += 1 + usize::from(has_value);
+        }
+        let operands = options.split_off(at.min(options.len()));
+        (options, operands)
     }
 
     fn read(

@@ -1,7 +1,11 @@
 //! `midge broker` as a process: its command line, signals, files and exit status.
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod dump;
+#[cfg(test)]
+mod passwd;
 #[cfg(test)]
 mod process;
 
