@@ -8,6 +8,7 @@ mod bench;
 mod broker_command;
 mod client;
 mod connect_options;
+mod ctrl_command;
 mod dump_command;
 mod failure;
 mod options;
@@ -23,6 +24,7 @@ enum Tool {
     Sub,
     Bench,
     Dump,
+    Ctrl,
     Version,
     Help,
     Unknown,
@@ -37,6 +39,7 @@ impl Tool {
             "mosquitto_pub" => return Self::Pub,
             "mosquitto_sub" => return Self::Sub,
             "mosquitto_db_dump" => return Self::Dump,
+            "mosquitto_ctrl" => return Self::Ctrl,
             _ => {}
         }
         let first = args.first().and_then(|first| first.to_str());
@@ -50,6 +53,7 @@ impl Tool {
             Some("sub") => Self::Sub,
             Some("bench") => Self::Bench,
             Some("dump") => Self::Dump,
+            Some("ctrl") => Self::Ctrl,
             _ => return Self::Unknown,
         };
         args.remove(0);
@@ -63,10 +67,11 @@ Usage: midge [broker] [options]     the broker
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
+       midge ctrl [options] MODULE  administers a broker that runs
        midge --version
 
-Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub or mosquitto_db_dump, midge is
-that program.
+Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_ctrl or
+mosquitto_db_dump, midge is that program.
 ";
 
 fn main() -> ExitCode {
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Tool::Sub => sub_command::run(args),
         Tool::Bench => bench::run(args),
         Tool::Dump => dump_command::run(args),
+        Tool::Ctrl => ctrl_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
         Tool::Unknown => {
@@ -123,6 +129,8 @@ mod tests {
         check("midge bench p2p", Tool::Bench, &["p2p"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);
         check("mosquitto_db_dump a", Tool::Dump, &["a"]);
+        check("midge ctrl dynsec help", Tool::Ctrl, &["dynsec", "help"]);
+        check("mosquitto_ctrl -p 1", Tool::Ctrl, &["-p", "1"]);
         check("midge --version", Tool::Version, &[]);
         check("midge --help", Tool::Help, &[]);
         check("midge sup", Tool::Unknown, &["sup"]);

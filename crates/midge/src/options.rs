@@ -11,7 +11,7 @@ use std::str::FromStr;
 mod tables;
 
 pub(crate) use tables::{
-    BENCH, CONN, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
+    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
 };
 
 /// What an option is about, whichever way it was spelled.
@@ -41,6 +41,7 @@ pub(crate) enum Id {
     NoDelay,
     NoNewline,
     NullMessage,
+    OptionsFile,
     Pairs,
     Password,
     Payload,
@@ -163,6 +164,25 @@ impl Command {
     ) -> impl Iterator<Item = Result<(Id, Value), UsageError>> + 'a {
         let mut args = args.into_iter();
         std::iter::from_fn(move || Some(self.read(args.next()?, &mut args)))
+    }
+
+    /// Cuts a command line in two where the first argument stands that is neither an option nor an option's
+    /// value. A lone `-` is no option.
+    pub(crate) fn split_operands(&self, args: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+        let mut options = args;
+        let mut at = 0;
+        while let Some(arg) = options.get(at) {
+            let bytes = arg.as_encoded_bytes();
+            if bytes == b"-" || !bytes.starts_with(b"-") {
+                break;
+            }
+            let has_value = self
+                .find(arg)
+                .is_some_and(|option| option.operand.is_some());
+            at += 1 + usize::from(has_value);
+        }
+        let operands = options.split_off(at.min(options.len()));
+        (options, operands)
     }
 
     fn read(

@@ -112,7 +112,7 @@ impl State {
             log: Vec::new(),
             room: RESPONSE_BYTES_MAX,
         };
-        let response = answer(payload, |name, command, room| {
+        let response = answer(payload, RESPONSE_BYTES_MAX, |name, command, room| {
             request.room = room;
             request.carry_out(name, command)
         });
@@ -386,7 +386,11 @@ fn list<'a, T: 'a>(
 
 /// Takes a request apart, hands each command with its name and the room that is left to `handle`, and puts
 /// the answer together.
-fn answer(payload: &[u8], mut handle: impl FnMut(&str, &Object, usize) -> Answer) -> String {
+fn answer(
+    payload: &[u8],
+    bytes_max: usize,
+    mut handle: impl FnMut(&str, &Object, usize) -> Answer,
+) -> String {
     const UNKNOWN: &str = "Unknown command";
     let mut responses = String::from("{\"responses\":[");
     // Clients in C now and then send the zero at the end of a string.
@@ -408,7 +412,7 @@ fn answer(payload: &[u8], mut handle: impl FnMut(&str, &Object, usize) -> Answer
         {
             Some(Value::Array(commands)) => {
                 for command in commands {
-                    if !one(&mut responses, command, &mut handle) {
+                    if !one(&mut responses, bytes_max, command, &mut handle) {
                         break;
                     }
                 }
@@ -428,6 +432,7 @@ fn answer(payload: &[u8], mut handle: impl FnMut(&str, &Object, usize) -> Answer
 /// Answers one command; whether the next one is looked at.
 fn one(
     responses: &mut String,
+    bytes_max: usize,
     command: &Value,
     handle: &mut impl FnMut(&str, &Object, usize) -> Answer,
 ) -> bool {
@@ -445,7 +450,7 @@ fn one(
         push(responses, name, error, None);
         return false;
     };
-    let room = RESPONSE_BYTES_MAX.saturating_sub(responses.len());
+    let room = bytes_max.saturating_sub(responses.len());
     if room == 0 {
         push(responses, name, Err("Response too large"), correlation);
         return false;

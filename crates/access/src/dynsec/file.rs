@@ -1,4 +1,4 @@
-//! The file: read, with what is wrong in it, and written.
+//! The file, read, with what is wrong in it.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use super::state::{
     Account, Acl, AclKind, AclLists, Defaults, Group, PRIORITY_UNSET, Password, Ranked, Role,
     State, Texts, priority,
 };
+use super::write::add_hash;
 
 /// The largest file that is read: some hundred thousand clients.
 pub const FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -120,6 +121,39 @@ impl State {
             warnings: reader.warnings,
         })
     }
+}
+
+/// The text of a file in which a client has another password, and all else is as it was.
+///
+/// # Errors
+/// The file cannot be read (see [`State::parse`]), or has no such client.
+pub fn set_password_in_file(
+    bytes: &[u8],
+    user_name: &str,
+    hash: &PasswordHash,
+) -> Result<String, LoadError> {
+    let not_found = || Path::Root.error(format!("Client {user_name} not found"));
+    let loaded = State::parse(bytes)?;
+    if !loaded.state.clients.contains_key(user_name) {
+        return Err(not_found());
+    }
+    // What has no effect has to stay as well, so the JSON itself is changed.
+    let mut root: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Path::Root.error(format!("it is not valid JSON: {error}")))?;
+    let client = root
+        .as_object_mut()
+        .and_then(|root| json::member_mut(root, "clients"))
+        .and_then(Value::as_array_mut)
+        .and_then(|clients| {
+            let mut clients = clients.iter_mut().filter_map(Value::as_object_mut);
+            clients.find(|client| json::text(client, "username") == Ok(Some(user_name)))
+        })
+        .ok_or_else(not_found)?;
+    for name in ["encoded_password", "password", "salt", "iterations"] {
+        take(client, name);
+    }
+    add_hash(client, hash);
+    Ok(format!("{root:#}\n"))
 }
 
 struct Reader {
@@ -448,170 +482,6 @@ fn objects(path: &Path<'_>, value: Option<Value>) -> Result<Vec<Object>, LoadErr
             _ => Err(path.element(index).error("it must be an object")),
         })
         .collect()
-}
-
-impl State {
-    /// The file's text, members that were unknown at the end of their objects.
-    ///
-    /// A password is written in the form of Mosquitto 2.1, and beside it in that of 2.0 where that can
-    /// hold it, so that both read the file.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let mut root = Object::new();
-        root.insert("changeIndex".into(), self.change_index.into());
-        let defaults: Object = Defaults::NAMES
-            .into_iter()
-            .zip(self.defaults.values())
-            .map(|(name, allow)| (name.into(), allow.into()))
-            .collect();
-        root.insert("defaultACLAccess".into(), defaults.into());
-        let clients = self
-            .clients
-            .iter()
-            .map(|(name, client)| client.to_file(name));
-        root.insert("clients".into(), clients.collect());
-        let groups = self.groups.iter().map(|(name, group)| group.to_file(name));
-        root.insert("groups".into(), groups.collect());
-        if let Some(group) = &self.anonymous_group {
-            root.insert("anonymousGroup".into(), group.as_str().into());
-        }
-        let roles = self.roles.iter().map(|(name, role)| role.to_file(name));
-        root.insert("roles".into(), roles.collect());
-        add_extra(&mut root, &self.extra);
-        let mut text = format!("{:#}", Value::Object(root));
-        text.push('\n');
-        text
-    }
-}
-
-fn add_extra(object: &mut Object, extra: &Object) {
-    for (name, value) in extra {
-        if !object.contains_key(name) {
-            object.insert(name.clone(), value.clone());
-        }
-    }
-}
-
-impl Texts {
-    pub(super) fn add_to(&self, object: &mut Object) {
-        if let Some(name) = &self.name {
-            object.insert("textname".into(), name.as_str().into());
-        }
-        if let Some(description) = &self.description {
-            object.insert("textdescription".into(), description.as_str().into());
-        }
-    }
-}
-
-impl Ranked {
-    /// The array of names under `key`, each with its priority unless that was not stated.
-    pub(super) fn to_value(&self, key: &str) -> Value {
-        self.iter()
-            .map(|(name, priority)| ranked(key, name, priority))
-            .collect()
-    }
-}
-
-pub(super) fn ranked(key: &str, name: &str, priority: i32) -> Value {
-    let mut object = Object::new();
-    object.insert(key.into(), name.into());
-    if priority != PRIORITY_UNSET {
-        object.insert("priority".into(), priority.into());
-    }
-    object.into()
-}
-
-impl Account {
-    /// What files and answers have in common.
-    pub(super) fn to_object(&self, name: &str) -> Object {
-        let mut object = Object::new();
-        object.insert("username".into(), name.into());
-        if let Some(id) = &self.client_id {
-            object.insert("clientid".into(), id.as_str().into());
-        }
-        self.text.add_to(&mut object);
-        if self.disabled {
-            object.insert("disabled".into(), true.into());
-        }
-        object.insert("roles".into(), self.roles.to_value("rolename"));
-        object
-    }
-
-    fn to_file(&self, name: &str) -> Value {
-        let mut object = self.to_object(name);
-        match &self.password {
-            Password::None => {}
-            Password::Unusable(text) => {
-                object.insert("encoded_password".into(), text.as_str().into());
-            }
-            Password::Hash(hash) => {
-                object.insert("encoded_password".into(), hash.encode().into());
-                if let Some((password, salt, iterations)) = hash.members() {
-                    object.insert("password".into(), password.into());
-                    object.insert("salt".into(), salt.into());
-                    object.insert("iterations".into(), iterations.into());
-                }
-            }
-        }
-        add_extra(&mut object, &self.extra);
-        object.into()
-    }
-}
-
-impl Group {
-    fn to_file(&self, name: &str) -> Value {
-        let mut object = Object::new();
-        object.insert("groupname".into(), name.into());
-        self.text.add_to(&mut object);
-        object.insert("roles".into(), self.roles.to_value("rolename"));
-        let clients = self.clients.iter();
-        let clients = clients.map(|(name, priority)| ranked("username", name, *priority));
-        object.insert("clients".into(), clients.collect());
-        add_extra(&mut object, &self.extra);
-        object.into()
-    }
-}
-
-impl Role {
-    /// What files and answers have in common: all but what is unknown.
-    pub(super) fn to_object(&self, name: &str) -> Object {
-        let mut object = Object::new();
-        object.insert("rolename".into(), name.into());
-        self.text.add_to(&mut object);
-        object.insert("allowwildcardsubs".into(), self.allow_wildcard_subs.into());
-        let acls = AclKind::ALL.into_iter().flat_map(|kind| {
-            let acls = self.acls(kind).iter();
-            acls.map(move |acl| Value::Object(acl.to_object(kind)))
-        });
-        object.insert("acls".into(), acls.collect());
-        object
-    }
-
-    fn to_file(&self, name: &str) -> Value {
-        let mut object = self.to_object(name);
-        if let Some(Value::Array(acls)) = object.get_mut("acls") {
-            let known = AclKind::ALL.into_iter().flat_map(|kind| self.acls(kind));
-            for (written, acl) in acls.iter_mut().zip(known) {
-                if let (Value::Object(written), Some(extra)) = (written, &acl.extra) {
-                    add_extra(written, extra);
-                }
-            }
-            acls.extend(self.unknown_acls.iter().cloned());
-        }
-        add_extra(&mut object, &self.extra);
-        object.into()
-    }
-}
-
-impl Acl {
-    fn to_object(&self, kind: AclKind) -> Object {
-        let mut object = Object::new();
-        object.insert("acltype".into(), kind.name().into());
-        object.insert("topic".into(), self.topic.as_str().into());
-        object.insert("priority".into(), self.priority.into());
-        object.insert("allow".into(), self.allow.into());
-        object
-    }
 }
 
 #[cfg(test)]

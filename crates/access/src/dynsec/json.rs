@@ -61,6 +61,19 @@ pub(super) fn member<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
     })
 }
 
+/// The same, to change it.
+pub(super) fn member_mut<'a>(object: &'a mut Object, name: &str) -> Option<&'a mut Value> {
+    let key = if object.contains_key(name) {
+        name.to_owned()
+    } else {
+        object
+            .keys()
+            .find(|key| key.eq_ignore_ascii_case(name))?
+            .clone()
+    };
+    object.get_mut(&key)
+}
+
 /// A value of another type than the one that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongType;

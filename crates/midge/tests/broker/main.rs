@@ -1,6 +1,8 @@
 //! `midge broker` as a process: its command line, signals, files and exit status.
 
 #[cfg(test)]
+mod ctrl;
+#[cfg(test)]
 mod dump;
 #[cfg(test)]
 mod process;

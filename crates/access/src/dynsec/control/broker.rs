@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::Client;
 
 use super::super::json::Object;
-use super::{Outcome, answer, log_line};
+use super::{Outcome, RESPONSE_BYTES_MAX, answer, log_line};
 
 /// What `listPlugins` and `listListeners` tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Listener {
 #[must_use]
 pub fn broker_control(payload: &[u8], admin: Client<'_>, facts: &BrokerFacts) -> Outcome {
     let mut log = Vec::new();
-    let response = answer(payload, |name, _, _| {
+    let response = answer(payload, RESPONSE_BYTES_MAX, |name, _, _| {
         let (name, data) = match name {
             _ if name.eq_ignore_ascii_case("listPlugins") => ("listPlugins", plugins(facts)),
             _ if name.eq_ignore_ascii_case("listListeners") => ("listListeners", listeners(facts)),

@@ -204,3 +204,23 @@ fn warnings_are_bounded() {
         WARNINGS_MAX
     );
 }
+
+#[test]
+fn a_password_is_set_in_a_file_that_stays_as_it_is_otherwise() {
+    let file = json!({
+        "Clients": [{"username": "ann", "roles": [{"rolename": "gone"}], "password": "old", "salt": "s",
+            "iterations": 3, "x": 1}, {"username": "bob"}],
+        "later": [1, 2],
+    });
+    let hash = PasswordHash::new(b"secret", [7; 12], 3);
+    let text = set_password_in_file(file.to_string().as_bytes(), "ann", &hash).unwrap();
+    let mut written: Value = serde_json::from_str(&text).unwrap();
+    let (password, salt, iterations) = hash.members().unwrap();
+    let expected = json!({"username": "ann", "roles": [{"rolename": "gone"}], "x": 1,
+        "encoded_password": hash.encode(), "password": password, "salt": salt, "iterations": iterations});
+    assert_eq!(written["Clients"][0], expected);
+    written["Clients"][0] = file["Clients"][0].clone();
+    assert_eq!(written, file);
+    let error = set_password_in_file(file.to_string().as_bytes(), "zoe", &hash).unwrap_err();
+    assert_eq!(error.to_string(), "Client zoe not found");
+}
