@@ -9,6 +9,7 @@ mod broker_command;
 mod check_command;
 mod client;
 mod connect_options;
+mod ctrl_command;
 mod dump_command;
 mod failure;
 mod options;
@@ -28,6 +29,7 @@ enum Tool {
     Check,
     Dump,
     Passwd,
+    Ctrl,
     Version,
     Help,
     Unknown,
@@ -43,6 +45,7 @@ impl Tool {
             "mosquitto_sub" => return Self::Sub,
             "mosquitto_db_dump" => return Self::Dump,
             "mosquitto_passwd" => return Self::Passwd,
+            "mosquitto_ctrl" => return Self::Ctrl,
             _ => {}
         }
         let first = args.first().and_then(|first| first.to_str());
@@ -58,6 +61,7 @@ impl Tool {
             Some("check") => Self::Check,
             Some("dump") => Self::Dump,
             Some("passwd") => Self::Passwd,
+            Some("ctrl") => Self::Ctrl,
             _ => return Self::Unknown,
         };
         args.remove(0);
@@ -73,10 +77,11 @@ Usage: midge [broker] [options]     the broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
        midge check acl|passwords    checks an access or password file, and what it decides
        midge passwd FILE USER       writes password files
+       midge ctrl [options] MODULE  administers a broker that runs
        midge --version
 
-Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_passwd or
-mosquitto_db_dump, midge is that program.
+Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_passwd,
+mosquitto_ctrl or mosquitto_db_dump, midge is that program.
 ";
 
 fn main() -> ExitCode {
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
         Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
         Tool::Passwd => passwd_command::run(args),
+        Tool::Ctrl => ctrl_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
         Tool::Unknown => {
@@ -138,6 +144,8 @@ mod tests {
         check("mosquitto_db_dump a", Tool::Dump, &["a"]);
         check("midge passwd -c f u", Tool::Passwd, &["-c", "f", "u"]);
         check("mosquitto_passwd f u", Tool::Passwd, &["f", "u"]);
+        check("midge ctrl dynsec help", Tool::Ctrl, &["dynsec", "help"]);
+        check("mosquitto_ctrl -p 1", Tool::Ctrl, &["-p", "1"]);
         check("midge --version", Tool::Version, &[]);
         check("midge --help", Tool::Help, &[]);
         check("midge sup", Tool::Unknown, &["sup"]);

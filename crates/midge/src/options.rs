@@ -11,7 +11,7 @@ use std::str::FromStr;
 mod tables;
 
 pub(crate) use tables::{
-    BENCH, CONN, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
+    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
 };
 
 /// What an option is about, whichever way it was spelled.
@@ -48,6 +48,7 @@ pub(crate) enum Id {
     NoDelay,
     NoNewline,
     NullMessage,
+    OptionsFile,
     Pairs,
     Password,
     PasswordFile,

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod ctrl;
+#[cfg(test)]
 mod dump;
 #[cfg(test)]
 mod passwd;

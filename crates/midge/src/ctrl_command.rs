@@ -1,0 +1,311 @@
+//! `midge ctrl`: administers a broker over `$CONTROL`, as mosquitto_ctrl does.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use midge_codec::{QoS, Version};
+
+use crate::connect_options::{ConnectOptions, qos};
+use crate::failure::{Failure, plain};
+use crate::options::{self, Id, UsageError, Value};
+use crate::terminal;
+use answer::Answer;
+use link::Link;
+use prompt::NewPassword;
+use request::{Fault, Module, Prepared, Style};
+
+mod answer;
+mod link;
+mod offline;
+mod prompt;
+mod request;
+mod shell;
+
+/// Exit codes, as mosquitto_ctrl has them.
+const INVALID: u8 = 3;
+const NOT_SUPPORTED: u8 = 10;
+const UNKNOWN: u8 = 13;
+/// The system refuses the connection.
+const SYSTEM: u8 = 14;
+
+const INVALID_ARGUMENTS: &str = "Error: Invalid function arguments provided.";
+
+const WARNING: &str = "\
+Warning: You are running midge ctrl without encryption.
+This means all of the configuration changes you are making are visible on the network, including passwords.
+";
+
+/// What the options say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settings {
+    connect: ConnectOptions,
+    qos: QoS,
+    /// The file of `-f`.
+    data_file: Option<PathBuf>,
+    options_file: Option<PathBuf>,
+    /// Whether the shell knows where to connect to.
+    host_was_given: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions {
+                version: Version::V5,
+                ..ConnectOptions::default()
+            },
+            qos: QoS::AtLeastOnce,
+            data_file: None,
+            options_file: None,
+            host_was_given: false,
+        }
+    }
+}
+
+/// How a command ends that needs no broker.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    out: String,
+    fault: Option<String>,
+    code: u8,
+}
+
+impl Outcome {
+    const fn printed(out: String) -> Self {
+        Self {
+            out,
+            fault: None,
+            code: 0,
+        }
+    }
+
+    const fn fault(text: String, code: u8) -> Self {
+        Self {
+            out: String::new(),
+            fault: Some(text),
+            code,
+        }
+    }
+
+    fn conclude(self) -> ExitCode {
+        if let Some(fault) = self.fault {
+            return terminal::fail(&fault, self.code);
+        }
+        terminal::print(&self.out)
+    }
+}
+
+/// Runs the command and gives its exit code.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let command = &options::CTRL;
+    let (options, words) = command.split_operands(args);
+    let settings = match settings(options) {
+        Ok(Read::Settings(settings)) => settings,
+        Ok(Read::Help) => return terminal::print(&help()),
+        Ok(Read::Version) => return terminal::print(&terminal::version(command.name)),
+        Err(error) => return terminal::conclude(command, false, &Failure::Usage(error)),
+    };
+    let words: Result<Vec<String>, _> = words.into_iter().map(OsString::into_string).collect();
+    let Ok(words) = words else {
+        return terminal::fail("Error: Malformed UTF-8 in an argument.", 1);
+    };
+    match words.split_first() {
+        None => shell::run(*settings),
+        Some((module, rest)) => module_command(*settings, module, rest),
+    }
+}
+
+fn help() -> String {
+    format!(
+        "{}\nModules: broker, dynsec. `midge ctrl dynsec help` and `midge ctrl broker help` show their commands.\n",
+        options::CTRL.help()
+    )
+}
+
+fn module_command(settings: Settings, name: &str, rest: &[String]) -> ExitCode {
+    let Some((command, args)) = rest.split_first() else {
+        terminal::print(&help());
+        return ExitCode::FAILURE;
+    };
+    let Some(module) = Module::from_name(name) else {
+        let text = format!("Error: Module '{name}' not supported.");
+        return terminal::fail(&text, NOT_SUPPORTED);
+    };
+    let is = |name: &str| command.eq_ignore_ascii_case(name);
+    if is("help") {
+        return terminal::print(&module.help());
+    }
+    if module == Module::Dynsec {
+        if is("init") {
+            return offline::init(args).conclude();
+        }
+        if let Some(file) = &settings.data_file
+            && is("setClientPassword")
+        {
+            return offline::set_password(file, args).conclude();
+        }
+    }
+    let request = match prepared(module, command, args) {
+        Ok(request) => request,
+        Err(outcome) => return outcome.conclude(),
+    };
+    online(settings, module, &request)
+}
+
+/// The request that a command line makes, with the password that it leaves out.
+fn prepared(module: Module, command: &str, args: &[String]) -> Result<String, Outcome> {
+    let prepared = request::prepare(module, Style::CommandLine, command, args);
+    let (mut command, user_name, optional) = match prepared {
+        Ok(Prepared::Request(request)) => return Ok(request),
+        Ok(Prepared::Password {
+            command,
+            user_name,
+            optional,
+        }) => (command, user_name, optional),
+        Err(Fault::Unknown) => {
+            let text = format!("Command '{command}' not recognised.");
+            return Err(Outcome::fault(text, UNKNOWN));
+        }
+        Err(Fault::Arguments { usage, why }) => {
+            let why = why.map_or_else(String::new, |why| format!("Error: {why}\n"));
+            let text = format!("{why}{INVALID_ARGUMENTS}\nUsage: {} {usage}", module.name());
+            return Err(Outcome::fault(text, INVALID));
+        }
+    };
+    if optional {
+        terminal::complain(&format!(
+            "Enter new password for {user_name}. Press return for no password (user will be unable to login)."
+        ));
+    }
+    match prompt::read_new_password(&user_name) {
+        Ok(NewPassword::Given(password)) => {
+            command.insert("password".into(), password.into());
+            Ok(request::envelope(command))
+        }
+        Ok(NewPassword::Empty) if optional => Ok(request::envelope(command)),
+        Ok(NewPassword::Empty) => Err(Outcome::fault("Error: Empty password.".into(), 1)),
+        Ok(NewPassword::Different) => {
+            Err(Outcome::fault("Error: Passwords do not match.".into(), 1))
+        }
+        Err(error) => Err(Outcome::fault(format!("Error: {}.", plain(&error)), 1)),
+    }
+}
+
+fn online(mut settings: Settings, module: Module, request: &str) -> ExitCode {
+    let quiet = settings.connect.quiet;
+    if !quiet {
+        terminal::complain(WARNING);
+    }
+    let answer = ask_password(&mut settings.connect).and_then(|()| {
+        let mut link = Link::connect(&settings.connect, settings.qos)?;
+        let answer = link.ask(module.topic(), request);
+        link.close();
+        answer
+    });
+    match answer.map(|payload| answer::read(&payload)) {
+        Ok(Answer::Done(text)) => terminal::print(&text),
+        // mosquitto_ctrl ends well when the broker refuses a command, and scripts that create what may
+        // be there already count on it.
+        Ok(Answer::Error(text)) => terminal::fail(&text, 0),
+        Ok(Answer::Invalid(text)) => terminal::fail(&format!("Error: {text}"), 0),
+        Err(Failure::Io(error)) => terminal::fail(&format!("Error: {}", plain(&error)), SYSTEM),
+        Err(failure) => terminal::conclude(&options::CTRL, false, &failure),
+    }
+}
+
+/// Asks for the password of the connection when there is a user name alone.
+fn ask_password(connect: &mut ConnectOptions) -> Result<(), Failure> {
+    let Some(user_name) = &connect.user_name else {
+        return Ok(());
+    };
+    if connect.password.is_some() {
+        return Ok(());
+    }
+    let password = prompt::read_hidden(&format!("Password for {user_name}: "))?;
+    let Some(password) = password else {
+        return Err(Failure::Other("Error getting password.".into()));
+    };
+    connect.password = Some(password.into_bytes());
+    Ok(())
+}
+
+/// What the options ask for.
+#[derive(Debug)]
+enum Read {
+    Settings(Box<Settings>),
+    Help,
+    Version,
+}
+
+/// Reads the options file, then the command line, whose word counts more.
+fn settings(args: Vec<OsString>) -> Result<Read, UsageError> {
+    let mut settings = Settings::default();
+    let mut given = Settings::default();
+    if let Some(read) = take(&mut given, args.clone())? {
+        return Ok(read);
+    }
+    let lines = match &given.options_file {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| {
+            let (path, error) = (path.display(), plain(&error));
+            UsageError(format!("Unable to open options file {path}: {error}."))
+        })?,
+        // Not being there is what it mostly is.
+        None => default_options_file()
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .unwrap_or_default(),
+    };
+    take(&mut settings, file_options(&lines))?;
+    take(&mut settings, args)?;
+    settings.connect = settings.connect.finish()?;
+    // Between two lines that somebody types, hours may pass.
+    settings.connect.keep_alive_secs = 0;
+    Ok(Read::Settings(Box::new(settings)))
+}
+
+fn take(settings: &mut Settings, args: Vec<OsString>) -> Result<Option<Read>, UsageError> {
+    for option in options::CTRL.parse(args) {
+        let (id, value) = option?;
+        settings.host_was_given |= matches!(id, Id::Host | Id::Port | Id::UserName);
+        let Some(value) = settings.connect.take(id, value)? else {
+            continue;
+        };
+        match id {
+            Id::Help => return Ok(Some(Read::Help)),
+            Id::Version => return Ok(Some(Read::Version)),
+            Id::QoS => settings.qos = qos(&value)?,
+            Id::File => settings.data_file = Some(path(value)),
+            Id::OptionsFile => settings.options_file = Some(path(value)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn path(value: Value) -> PathBuf {
+    value.into_os_string().into()
+}
+
+fn default_options_file() -> Option<PathBuf> {
+    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
+    Some(folder?.join("mosquitto_ctrl"))
+}
+
+/// The options of a file: one to a line, its value behind a space; `#` begins a comment.
+fn file_options(lines: &str) -> Vec<OsString> {
+    let mut args = Vec::new();
+    for line in lines.lines() {
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
+        match line.trim().split_once(' ') {
+            Some((option, value)) => args.extend([option.into(), value.trim().into()]),
+            None => args.push(line.trim().into()),
+        }
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests;
