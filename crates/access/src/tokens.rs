@@ -4,8 +4,6 @@
 //! |---|---|
 //! | a signed token (JWT) | [`verify::Checks`] over the keys of a [`keys::KeyStore`] |
 //! | an opaque token | [`introspection`] (RFC 7662) |
-//! | enhanced authentication `OAUTHBEARER` | [`oauthbearer`], which unpacks the token |
-//! | user name and password, asked elsewhere | [`http_login`] |
 //!
 //! What comes out is an [`identity::Identity`] with [`rules::Rules`], or a [`Refusal`] whose text is for the
 //! log. The peer is told "not authorised" and no more.
@@ -15,16 +13,21 @@
 //! of itself, a [`Duration`](core::time::Duration) since the start of the process times caches and retries,
 //! so that a clock that is set does neither empty a cache nor keep it for ever.
 
+mod cache;
 pub mod discovery;
 pub mod identity;
+pub mod introspection;
 mod json;
 pub mod keys;
+mod post;
 mod quoted;
 mod refusal;
 pub mod rules;
 pub mod verify;
 
+pub use cache::HashKey;
 pub use json::JsonFault;
+pub use post::{ClientAuthentication, Post};
 pub use refusal::Refusal;
 
 /// Seconds since 1970-01-01T00:00:00Z, as tokens count (RFC 7519 section 2, NumericDate).

@@ -226,8 +226,8 @@ pub struct Presented<'a> {
 /// A client that may come in.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Its user name.
-    pub user_name: String,
+    /// Its user name; a token always brings one, the HTTP back end may let in clients without.
+    pub user_name: Option<String>,
     /// Its groups or roles.
     pub groups: Vec<String>,
     /// Rules of its own; without them those of the listener hold.
@@ -251,7 +251,7 @@ impl ClaimNames {
         let user_name = self.user_name(claims, presented)?;
         self.check_client_id(claims, presented)?;
         Ok(Identity {
-            user_name: user_name.to_owned(),
+            user_name: Some(user_name.to_owned()),
             groups: self.groups(claims)?,
             rules: self.rules(claims, presented.client_id, user_name)?,
             expires_at: claims.time(Claim::EXP)?,
@@ -371,7 +371,7 @@ fn check_binding(claims: &Claims, presented: &Presented<'_>) -> Result<(), Refus
 }
 
 /// Names of users and groups go into logs, rules and file formats with lines.
-fn is_user_name(name: &str) -> bool {
+pub(super) fn is_user_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= USER_NAME_BYTES_MAX && !name.chars().any(char::is_control)
 }
 

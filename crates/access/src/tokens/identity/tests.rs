@@ -58,7 +58,7 @@ fn a_claim_is_found_by_its_path() {
 fn the_user_name_comes_from_its_claim() {
     let names = ClaimNames::default();
     let identity = names.identity(&claims(base()), &CLIENT).unwrap();
-    assert_eq!(identity.user_name, "gardener");
+    assert_eq!(identity.user_name.as_deref(), Some("gardener"));
     assert_eq!(identity.expires_at, Some(UnixSecs(1000)));
     assert!(identity.rules.is_none() && identity.groups.is_empty());
     let names = ClaimNames {
