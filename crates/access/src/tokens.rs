@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a signed token (JWT) | [`verify::Checks`] over the keys of a [`keys::KeyStore`] |
 //! | an opaque token | [`introspection`] (RFC 7662) |
+//! | enhanced authentication `OAUTHBEARER` | [`oauthbearer`], which unpacks the token |
 //!
 //! What comes out is an [`identity::Identity`] with [`rules::Rules`], or a [`Refusal`] whose text is for the
 //! log. The peer is told "not authorised" and no more.
@@ -19,6 +20,7 @@ pub mod identity;
 pub mod introspection;
 mod json;
 pub mod keys;
+pub mod oauthbearer;
 mod post;
 mod quoted;
 mod refusal;
