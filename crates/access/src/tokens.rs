@@ -5,6 +5,7 @@
 //! | a signed token (JWT) | [`verify::Checks`] over the keys of a [`keys::KeyStore`] |
 //! | an opaque token | [`introspection`] (RFC 7662) |
 //! | enhanced authentication `OAUTHBEARER` | [`oauthbearer`], which unpacks the token |
+//! | user name and password, asked elsewhere | [`http_login`] |
 //!
 //! What comes out is an [`identity::Identity`] with [`rules::Rules`], or a [`Refusal`] whose text is for the
 //! log. The peer is told "not authorised" and no more.
@@ -16,6 +17,7 @@
 
 mod cache;
 pub mod discovery;
+pub mod http_login;
 pub mod identity;
 pub mod introspection;
 mod json;
