@@ -106,9 +106,8 @@ impl<'a> Credentials<'a> {
             port: None,
             token: None,
         };
-        let pairs = match pairs.strip_suffix(SEPARATOR) {
-            Some(pairs) => pairs,
-            None => return Err(MessageFault::Form("it does not end with a separator")),
+        let Some(pairs) = pairs.strip_suffix(SEPARATOR) else {
+            return Err(MessageFault::Form("it does not end with a separator"));
         };
         // Each pair ends with a separator; the empty text stands for no pair.
         let mut has_auth = false;
