@@ -8,6 +8,7 @@ pub mod acl;
 pub mod lines;
 pub mod passwords;
 pub mod dynsec;
+pub mod tokens;
 
 /// Something that a client wants to do with a topic or a topic filter, or that is to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
