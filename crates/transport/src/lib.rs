@@ -5,6 +5,7 @@
 //! what arrived incomplete, which is bounded. A value may move to another thread between two calls.
 
 mod looks;
+pub mod proxy;
 pub mod websocket;
 
 pub use looks::Looks;
