@@ -6,6 +6,7 @@
 
 mod looks;
 pub mod proxy;
+pub mod tls;
 pub mod websocket;
 
 pub use looks::Looks;
