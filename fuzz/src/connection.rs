@@ -318,7 +318,7 @@ impl World {
                 assert!(wanted > rest.len(), "what has arrived is dealt with");
                 state.wanted = wanted;
             }
-            Next::Claim => state.waits_for_claim = true,
+            Next::Login | Next::Claim => state.waits_for_claim = true,
             Next::Closed => {}
         }
         self.turn();

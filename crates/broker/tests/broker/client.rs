@@ -49,6 +49,8 @@ pub(crate) enum Got {
     UnsubAck(u16, Vec<u8>),
     PingResp,
     Disconnect(u8),
+    /// Reason, method and data.
+    Auth(u8, String, Vec<u8>),
 }
 
 /// A PUBLISH that a client received.
@@ -358,6 +360,17 @@ impl Client {
             }
             Packet::PingResp => Got::PingResp,
             Packet::Disconnect(disconnect) => Got::Disconnect(disconnect.reason.0),
+            Packet::Auth(auth) => {
+                let (mut name, mut data) = (String::new(), Vec::new());
+                for property in auth.properties.iter() {
+                    match property {
+                        Property::AuthenticationMethod(text) => text.clone_into(&mut name),
+                        Property::AuthenticationData(bytes) => bytes.clone_into(&mut data),
+                        _ => {}
+                    }
+                }
+                Got::Auth(auth.reason.0, name, data)
+            }
             other => panic!("a server does not send {other:?}"),
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct Socket {
     /// The broker has closed it.
     pub(crate) closed: bool,
     claim_pending: bool,
+    /// What has come along from another shard.
+    moved: Vec<u8>,
 }
 
 pub(crate) struct World {
@@ -489,8 +491,7 @@ impl World {
         }
         let socket = &mut self.sockets[token];
         socket.conn = Some(conn);
-        let unread = std::mem::take(&mut socket.unread);
-        socket.unread = [&*moved.packet, &unread].concat();
+        socket.moved = moved.packet.into();
     }
 
     fn token_of(&self, shard: u16, conn: ConnId) -> Option<usize> {
@@ -515,6 +516,7 @@ impl World {
             room: usize::MAX,
             closed: false,
             claim_pending: false,
+            moved: Vec::new(),
         });
         token
     }
@@ -533,7 +535,8 @@ impl World {
             let received = self.call(shard, |shard, step| shard.receive(step, conn, &unread));
             let socket = &mut self.sockets[token];
             assert!(received.consumed <= unread.len());
-            socket.unread = unread[received.consumed..].to_vec();
+            let moved = std::mem::take(&mut socket.moved);
+            socket.unread = [&*moved, &unread[received.consumed..]].concat();
             match received.next {
                 Next::Claim => {}
                 Next::Login => self.answer_logins(shard),

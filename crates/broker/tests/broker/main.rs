@@ -6,6 +6,7 @@
     reason = "a test that cannot go on says so"
 )]
 
+mod access;
 mod alias;
 mod client;
 mod cluster;

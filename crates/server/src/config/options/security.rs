@@ -1,8 +1,8 @@
 //! Options that are general or for one listener, and the options of plugins.
 
+use super::OptionDef;
 use super::Scope::{General, GeneralOrListener, NamedListener, Plugin};
 use super::ValueType::{Flag, Form, Text};
-use super::{OptionDef, Reload};
 use crate::config::forms::{AUTO_ID_PREFIX_MAX, check_auto_id_prefix};
 use crate::config::plugin::{plugin, plugin_load, plugin_use};
 
@@ -85,7 +85,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "Whether a plugin is not asked about user names and client identifiers that contain + or \
          #.",
     )
-    .on_reload(Reload::Restart)
     .accepted("the plugins that are built in judge such names themselves"),
     OptionDef::new(
         "global_plugin",
@@ -95,12 +94,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "Loads a plugin for all listeners, even with per_listener_settings.",
     )
     .adds()
-    .on_reload(Reload::Restart)
     .reads(plugin),
     OptionDef::new("plugin", GeneralOrListener, Text, "", "Loads a plugin.")
         .also(&["auth_plugin"])
         .adds()
-        .on_reload(Reload::Restart)
         .reads(plugin),
     OptionDef::new(
         "plugin_load",
@@ -110,7 +107,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "Loads a plugin under a name that plugin_use refers to.",
     )
     .adds()
-    .on_reload(Reload::Restart)
     .reads(plugin_load),
     OptionDef::new(
         "plugin_opt_*",
@@ -121,7 +117,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     )
     .also(&["auth_opt_*"])
     .adds()
-    .on_reload(Reload::Restart)
     .reads(|_, _| Ok(())),
     OptionDef::new(
         "plugin_use",
@@ -131,7 +126,6 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "Uses a plugin that plugin_load has loaded for this listener.",
     )
     .adds()
-    .on_reload(Reload::Restart)
     .reads(plugin_use),
     OptionDef::new(
         "listener_allow_anonymous",

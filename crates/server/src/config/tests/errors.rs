@@ -406,12 +406,8 @@ fn what_later_versions_bring_is_refused_by_name() {
             "enable_control_api",
             "the control API",
         ),
-        ("password_file /p", "password_file", "password files"),
-        ("acl_file /a", "acl_file", "access control lists"),
         ("psk_file /a", "psk_file", "TLS with pre-shared keys"),
         ("certfile /c", "certfile", "TLS"),
-        ("plugin /p.so", "plugin", "plugins"),
-        ("auth_plugin /p.so", "auth_plugin", "plugins"),
         ("protocol websockets", "protocol websockets", "WebSockets"),
         ("protocol http_api", "protocol http_api", "the HTTP API"),
         ("connection b", "connection", "bridges"),
@@ -434,18 +430,13 @@ fn what_later_versions_bring_is_refused_by_name() {
 }
 
 #[test]
-fn a_bridge_or_plugin_is_refused_once_and_not_line_by_line() {
+fn a_bridge_is_refused_once_and_not_line_by_line() {
     let bridge = "connection b\naddress a.example:1883\ntopic # both 0\nremote_username u\n\
                   password secret\nbridge_cafile /ca\n";
     check(
         bridge,
         1,
         "Error: 'connection' is known but not supported by this version of Midge yet (bridges).",
-    );
-    check(
-        "plugin /p.so\nplugin_opt_a 1\nauth_opt_b 2\n",
-        1,
-        "Error: 'plugin' is known but not supported by this version of Midge yet (plugins).",
     );
 }
 
