@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod lines;
 pub mod passwords;
+pub mod scram;
 
 /// Something that a client wants to do with a topic or a topic filter, or that is to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

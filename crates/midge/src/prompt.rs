@@ -15,10 +15,11 @@ const ANSWER_BYTES_MAX: u64 = 66_000;
 /// Asks on the standard error and reads a line of the standard input, without its end. Where that is a
 /// terminal, nothing is shown of what is typed, and Ctrl-C ends the program with the terminal as it was.
 pub(crate) fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
+    // Before the question, so that a quick answer is neither shown nor lost.
+    let hidden = Hidden::new();
     let mut out = io::stderr();
     out.write_all(prompt.as_bytes())?;
     out.flush()?;
-    let hidden = Hidden::new();
     let answer = read_line();
     let is_terminal = hidden.is_some();
     drop(hidden);
