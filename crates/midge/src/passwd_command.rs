@@ -13,7 +13,8 @@ use midge_access::passwords::{Hashing, Verifier};
 use midge_access::scram::ITERATIONS_LEAST;
 
 use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
-use crate::{prompt, terminal};
+use crate::prompt::Questions;
+use crate::terminal;
 
 mod file;
 
@@ -427,8 +428,12 @@ fn encoded(hashing: Hashing, password: &[u8]) -> Result<String, Failure> {
 
 /// Asks for a new password, twice.
 fn ask() -> Result<Vec<u8>, Failure> {
-    let read =
-        |prompt| prompt::read_hidden(prompt).map_err(|error| Failure::new(error.to_string()));
+    let questions = Questions::new();
+    let read = |prompt| {
+        questions
+            .ask(prompt)
+            .map_err(|error| Failure::new(error.to_string()))
+    };
     let password = read("Password: ")?;
     if password.is_empty() {
         return Err(Failure::new("Empty password."));
