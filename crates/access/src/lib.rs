@@ -6,6 +6,7 @@
 
 pub mod acl;
 pub mod lines;
+pub mod lockout;
 pub mod passwords;
 pub mod scram;
 
