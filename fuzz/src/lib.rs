@@ -5,5 +5,8 @@
 //! `cargo +nightly fuzz run <target>` looks for more; inputs that are worth keeping are few and small,
 //! and the test says how many there may be.
 
+pub mod acl;
 pub mod connection;
 pub mod decode_packet;
+pub mod passwords;
+pub mod scram;

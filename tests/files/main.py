@@ -5,6 +5,9 @@ decide. Password files go both ways.
 """
 
 import argparse
+import base64
+import hashlib
+import hmac
 import os
 import pathlib
 import struct
@@ -152,6 +155,25 @@ def plain_passwords(tools, folder):
         tools.run(*check, "--pw", password)
 
 
+def scram_keys(tools, folder, hashing):
+    """`midge passwd` writes the keys of RFC 5802, and Mosquitto passes over such a user."""
+    path = folder.path / f"{hashing}-keys"
+    tools.run(tools.midge, "passwd", "-H", hashing, "-c", "-b", path, "alice", "correct horse")
+    name, text = path.read_text().strip().split(":")
+    _, kind, iterations, salt, stored, server = text.split("$")
+    require_equal((name, kind, iterations), ("alice", hashing, "4096"), "line")
+    function = hashing.removeprefix("scram-").replace("-", "")
+    salted = hashlib.pbkdf2_hmac(function, b"correct horse", base64.b64decode(salt), 4096)
+    client_key = hmac.digest(salted, b"Client Key", function)
+    expected = hashlib.new(function, client_key).digest(), hmac.digest(salted, b"Server Key", function)
+    require_equal((base64.b64decode(stored), base64.b64decode(server)), expected, "keys")
+    tools.need_mosquitto()
+    tools.run(tools.midge, "passwd", "-H", "sha512-pbkdf2", "-b", path, "bob", "b")
+    path.chmod(0o644)
+    broker = start(tools, folder, f"allow_anonymous false\npassword_file {path}\n")
+    require_logins(broker, {"bob": "b"})
+
+
 def require_logins(broker, users=None):
     """Everybody gets in with the own password alone."""
     try:
@@ -289,6 +311,8 @@ def main():
             run(f"passwords of midge in {hashing}", passwords_of_midge, hashing)
             run(f"passwords of mosquitto_passwd in {hashing}", passwords_of_mosquitto, hashing)
         run("plain passwords", plain_passwords)
+        for hashing in ("scram-sha-256", "scram-sha-512"):
+            run(f"keys of {hashing}", scram_keys, hashing)
         for case in table.CASES:
             run(f"access {case.name}", access, case)
         for number, rules in enumerate(table.WRONG):

@@ -18,12 +18,13 @@
 //! assert_eq!(faults.list[0].line, 3);
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::lines::{self, FileTooLarge, LineFaults, shown};
 
+mod decoys;
 pub mod edit;
 mod hashing;
 pub(crate) mod scram_keys;
@@ -32,6 +33,7 @@ mod verifier;
 pub use hashing::{Cost, Hashing, HashingError, ITERATIONS_MAX, MEMORY_KIB_MAX, PASSES_MAX};
 pub use verifier::Verifier;
 
+use decoys::{Decoys, ScramDecoys};
 use scram_keys::hmac;
 
 /// Longest user name, in bytes: as many as a CONNECT can carry.
@@ -69,7 +71,9 @@ impl fmt::Debug for DecoyKey {
 #[derive(Clone, Debug)]
 pub struct PasswordFile {
     users: HashMap<Box<str>, Arc<Verifier>>,
-    decoys: Decoys,
+    decoys: Decoys<Arc<Verifier>>,
+    scram: ScramDecoys,
+    key: DecoyKey,
 }
 
 impl PasswordFile {
@@ -105,8 +109,17 @@ impl PasswordFile {
             .into_iter()
             .map(|(name, (_, verifier))| (name, verifier))
             .collect();
-        let decoys = Decoys::new(users.values(), key);
-        Ok((Self { users, decoys }, faults))
+        let hashings = users.values().map(|verifier| verifier.hashing());
+        let decoys = Decoys::new(hashings, Hashing::SHA512_PBKDF2, |hashing| {
+            Arc::new(Verifier::decoy(hashing))
+        });
+        let file = Self {
+            scram: ScramDecoys::new(users.values().map(AsRef::as_ref)),
+            users,
+            decoys,
+            key,
+        };
+        Ok((file, faults))
     }
 
     /// What has to be computed to know whether somebody is `user_name`.
@@ -116,14 +129,14 @@ impl PasswordFile {
     /// as often as users have it.
     #[must_use]
     pub fn check(&self, user_name: &str) -> Check {
-        let decoy = self.decoys.of(user_name);
+        let decoy = self.decoys.pick(&self.key.of("decoy", user_name));
         match self.users.get(user_name) {
             Some(verifier) => Check {
                 verifier: Arc::clone(verifier),
                 is_known: true,
             },
             None => Check {
-                verifier: decoy,
+                verifier: Arc::clone(decoy),
                 is_known: false,
             },
         }
@@ -189,49 +202,6 @@ impl Check {
         };
         // Not the other way round: an unknown user must cost as much.
         self.verifier.verify(password) & self.is_known
-    }
-}
-
-/// Verifiers for users that do not exist.
-#[derive(Clone, Debug)]
-struct Decoys {
-    key: DecoyKey,
-    /// Each hashing of the file, with the number of users up to it.
-    kinds: Vec<(u64, Arc<Verifier>)>,
-    users: u64,
-}
-
-impl Decoys {
-    fn new<'a>(users: impl Iterator<Item = &'a Arc<Verifier>>, key: DecoyKey) -> Self {
-        let mut counts = BTreeMap::<Hashing, u64>::new();
-        for user in users {
-            *counts.entry(user.hashing()).or_default() += 1;
-        }
-        if counts.is_empty() {
-            counts.insert(Hashing::SHA512_PBKDF2, 1);
-        }
-        let mut users = 0;
-        let kinds = counts.into_iter().map(|(hashing, count)| {
-            users += count;
-            (users, Arc::new(Verifier::decoy(hashing)))
-        });
-        Self {
-            kinds: kinds.collect(),
-            key,
-            users,
-        }
-    }
-
-    fn of(&self, user_name: &str) -> Arc<Verifier> {
-        let bytes = self.key.of("decoy", user_name);
-        let number = bytes
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes) % self.users);
-        let kind = self.kinds.iter().find(|(up_to, _)| number < *up_to);
-        match kind.or(self.kinds.last()) {
-            Some((_, verifier)) => Arc::clone(verifier),
-            None => unreachable!("there is a kind at least"),
-        }
     }
 }
 

@@ -10,9 +10,11 @@ use std::process::ExitCode;
 
 use midge_access::passwords::edit::{self, EditError, NameFault, Set};
 use midge_access::passwords::{Hashing, Verifier};
+use midge_access::scram::ITERATIONS_LEAST;
 
 use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
-use crate::{prompt, terminal};
+use crate::prompt::Questions;
+use crate::terminal;
 
 mod file;
 
@@ -69,7 +71,7 @@ const OPTIONS: &[Opt] = &[
             name: "iterations",
             missing: "-I argument given but not enough other arguments.",
         }),
-        help: "Iterations for sha512-pbkdf2 (1000 by default) and the SCRAM forms (4096).",
+        help: "Iterations for sha512-pbkdf2 (1000 by default) and the SCRAM forms (4096, which is the least).",
     },
     flag(
         Id::Update,
@@ -180,7 +182,7 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
         }
     }
     if let Some(iterations) = iterations {
-        hashing = hashing.with_iterations(iterations).unwrap_or(hashing);
+        hashing = with_iterations(hashing, iterations)?;
     }
     task(
         Form {
@@ -264,6 +266,20 @@ fn iteration_count(value: &Value) -> Result<u32, UsageError> {
         most,
         &format!("Number of iterations must be > 0. ('{{}}'; at most {most})"),
     )
+}
+
+fn with_iterations(hashing: Hashing, iterations: u32) -> Result<Hashing, UsageError> {
+    let is_scram = matches!(
+        hashing,
+        Hashing::ScramSha256 { .. } | Hashing::ScramSha512 { .. }
+    );
+    if is_scram && iterations < ITERATIONS_LEAST {
+        return Err(format!(
+            "Number of iterations must be at least {ITERATIONS_LEAST} for SCRAM; clients refuse less."
+        )
+        .into());
+    }
+    Ok(hashing.with_iterations(iterations).unwrap_or(hashing))
 }
 
 fn user_name(name: OsString, is_old: bool) -> Result<String, UsageError> {
@@ -412,8 +428,12 @@ fn encoded(hashing: Hashing, password: &[u8]) -> Result<String, Failure> {
 
 /// Asks for a new password, twice.
 fn ask() -> Result<Vec<u8>, Failure> {
-    let read =
-        |prompt| prompt::read_hidden(prompt).map_err(|error| Failure::new(error.to_string()));
+    let questions = Questions::new();
+    let read = |prompt| {
+        questions
+            .ask(prompt)
+            .map_err(|error| Failure::new(error.to_string()))
+    };
     let password = read("Password: ")?;
     if password.is_empty() {
         return Err(Failure::new("Empty password."));

@@ -12,28 +12,39 @@ const INTERRUPT: u8 = 3;
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 66_000;
 
-/// Asks on the standard error and reads a line of the standard input, without its end. Where that is a
-/// terminal, nothing is shown of what is typed, and Ctrl-C ends the program with the terminal as it was.
-pub(crate) fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
-    let mut out = io::stderr();
-    out.write_all(prompt.as_bytes())?;
-    out.flush()?;
-    let hidden = Hidden::new();
-    let answer = read_line();
-    let is_terminal = hidden.is_some();
-    drop(hidden);
-    // The line end was not shown either.
-    out.write_all(b"\n")?;
-    let mut answer = answer?;
-    if is_terminal && answer.last() == Some(&INTERRUPT) {
-        return Err(io::Error::other("Interrupted."));
-    }
-    for end in [b'\n', b'\r'] {
-        if answer.last() == Some(&end) {
-            answer.pop();
+/// Asks on the standard error and reads from the standard input. Where that is a terminal, nothing is shown of
+/// what is typed while this lives, and Ctrl-C ends the question with the terminal as it was.
+pub(crate) struct Questions {
+    hidden: Option<Hidden>,
+}
+
+impl Questions {
+    /// Before the first question, so that a quick answer is neither shown nor lost.
+    pub(crate) fn new() -> Self {
+        Self {
+            hidden: Hidden::new(),
         }
     }
-    Ok(answer)
+
+    /// Asks and reads a line, without its end.
+    pub(crate) fn ask(&self, prompt: &str) -> io::Result<Vec<u8>> {
+        let mut out = io::stderr();
+        out.write_all(prompt.as_bytes())?;
+        out.flush()?;
+        let answer = read_line();
+        // The line end was not shown either.
+        out.write_all(b"\n")?;
+        let mut answer = answer?;
+        if self.hidden.is_some() && answer.last() == Some(&INTERRUPT) {
+            return Err(io::Error::other("Interrupted."));
+        }
+        for end in [b'\n', b'\r'] {
+            if answer.last() == Some(&end) {
+                answer.pop();
+            }
+        }
+        Ok(answer)
+    }
 }
 
 /// Byte by byte, since what follows the line belongs to the next question.
@@ -65,7 +76,7 @@ impl Hidden {
         if let Some(character) = quiet.control_chars.get_mut(line_end) {
             *character = INTERRUPT;
         }
-        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &quiet).ok()?;
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &quiet).ok()?;
         Some(Self { before })
     }
 }

@@ -17,11 +17,14 @@ struct Node {
     levels: BTreeMap<Box<str>, usize>,
     /// The node behind `+`.
     plus: Option<usize>,
+    /// The nodes behind `%c` and `%u`, where they are whole levels.
+    client_id: Option<usize>,
+    user_name: Option<usize>,
     /// Rules whose filter ends here.
     here: Vec<u32>,
     /// Rules whose filter goes on with `#`.
     rest: Vec<u32>,
-    /// Rules whose filter goes on with a level that has something to replace.
+    /// Rules whose filter goes on with a level that has something to replace in it.
     patterns: Vec<(Pattern, u32)>,
 }
 
@@ -54,18 +57,22 @@ impl Tree {
             if level == "#" {
                 return add(&mut node.rest, index, rules);
             }
-            if placeholders == Placeholders::Replaced && has_placeholder(level) {
-                return node
-                    .patterns
-                    .push((Pattern::new(rest, Wildcards::Match), index));
-            }
-            at = if level == "+" {
-                *node.plus.get_or_insert(next)
-            } else if let Some(child) = node.levels.get(level) {
-                *child
-            } else {
-                node.levels.insert(level.into(), next);
-                next
+            let is_replaced = placeholders == Placeholders::Replaced;
+            at = match level {
+                "+" => *node.plus.get_or_insert(next),
+                "%c" if is_replaced => *node.client_id.get_or_insert(next),
+                "%u" if is_replaced => *node.user_name.get_or_insert(next),
+                _ if is_replaced && has_placeholder(level) => {
+                    let pattern = Pattern::new(rest, Wildcards::Match);
+                    return node.patterns.push((pattern, index));
+                }
+                _ => match node.levels.get(level) {
+                    Some(child) => *child,
+                    None => {
+                        node.levels.insert(level.into(), next);
+                        next
+                    }
+                },
             };
             self.node(at);
             left = following;
@@ -121,6 +128,21 @@ impl Tree {
         }
         if let Some(child) = node.plus {
             self.walk(child, following, client, found);
+        }
+        for (child, name) in [
+            (node.client_id, Some(&client.client_id)),
+            (node.user_name, client.user_name.as_ref()),
+        ] {
+            // A name may go over several levels.
+            if let (Some(child), Some(name)) = (child, name)
+                && let Some(behind) = left.strip_prefix(&**name)
+            {
+                match behind.strip_prefix('/') {
+                    Some(following) => self.walk(child, Some(following), client, found),
+                    None if behind.is_empty() => self.walk(child, None, client, found),
+                    None => {}
+                }
+            }
         }
     }
 }

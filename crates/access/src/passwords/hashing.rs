@@ -143,7 +143,7 @@ impl Hashing {
             Self::Sha512Pbkdf2 { iterations } | Self::ScramSha512 { iterations } => {
                 (u64::from(iterations), 0)
             }
-            Self::ScramSha256 { iterations } => (u64::from(iterations).div_ceil(2), 0),
+            Self::ScramSha256 { iterations } => (u64::from(iterations).div_ceil(4), 0),
             Self::Argon2id {
                 memory_kib, passes, ..
             } => (u64::from(memory_kib) * u64::from(passes), memory_kib),

@@ -4,6 +4,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
+use crate::scram::prepared;
+
 use super::hashing::{Hashing, HashingError};
 
 /// StoredKey and ServerKey, 32 bytes each for SCRAM-SHA-256 and 64 for SCRAM-SHA-512.
@@ -21,7 +23,7 @@ impl ScramKeys {
         salt: &[u8],
     ) -> Result<Self, HashingError> {
         let mut salted = vec![0; key_bytes(hashing)];
-        hashing.derive(password, salt, &mut salted)?;
+        hashing.derive(&prepared(password), salt, &mut salted)?;
         let client = hmac(hashing, &salted, b"Client Key");
         Ok(Self {
             stored: hash(hashing, &client),

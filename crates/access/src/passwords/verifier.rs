@@ -184,6 +184,19 @@ impl Verifier {
         }
     }
 
+    /// Salt and keys, when it has some for SCRAM.
+    pub(crate) fn scram(&self) -> Option<(&[u8], &ScramKeys)> {
+        match &self.secret {
+            Secret::Hash(_) => None,
+            Secret::Scram(keys) => Some((&self.salt, keys)),
+        }
+    }
+
+    /// How long the salt is.
+    pub(super) const fn salt_bytes(&self) -> usize {
+        self.salt.len()
+    }
+
     /// How the password was hashed.
     #[must_use]
     pub const fn hashing(&self) -> Hashing {

@@ -1,4 +1,5 @@
 //! The crate as its users see it, against files that other programs made.
 
 mod acl;
+mod corpus;
 mod passwords;

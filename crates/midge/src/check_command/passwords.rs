@@ -9,7 +9,8 @@ use midge_access::passwords::{DecoyKey, PasswordFile};
 
 use crate::failure::plain;
 use crate::options::{Command, Id, Opt, UsageError};
-use crate::{prompt, terminal};
+use crate::prompt::Questions;
+use crate::terminal;
 
 use super::{EXIT_FAULT, flag, misused, valued};
 
@@ -125,7 +126,7 @@ fn answer(question: Question) -> ExitCode {
     };
     let password = match question.password {
         Some(password) => password,
-        None => match prompt::read_hidden("Password: ") {
+        None => match Questions::new().ask("Password: ") {
             Ok(password) => password,
             Err(error) => return terminal::fail(&format!("Error: {error}"), EXIT_FAULT),
         },

@@ -42,8 +42,8 @@ fn the_hash_and_its_iterations_may_be_chosen() {
     // As mosquitto_passwd: they are nothing to argon2id.
     assert_eq!(of("-I 7 f u"), set(file(), None, Hashing::ARGON2ID));
     assert_eq!(
-        of("-H scram-sha-256 -I 9 f u"),
-        set(file(), None, Hashing::ScramSha256 { iterations: 9 })
+        of("-H scram-sha-256 -I 5000 f u"),
+        set(file(), None, Hashing::ScramSha256 { iterations: 5_000 })
     );
 }
 
@@ -94,6 +94,11 @@ fn faults_have_the_words_of_mosquitto_passwd() {
     check(
         "f #a",
         "Username must not begin with '#', which makes a line of the file a comment.",
+    );
+    assert!(
+        of("-H scram-sha-512 -I 4095 f u")
+            .unwrap_err()
+            .contains("at least 4096")
     );
     assert!(
         of("-H md5 f u")

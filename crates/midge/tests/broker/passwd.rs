@@ -335,3 +335,18 @@ fn an_interrupt_leaves_the_terminal_as_it_was_and_writes_nothing() {
     assert_eq!(nix::sys::termios::tcgetattr(&master).unwrap(), before);
     assert!(!file.exists());
 }
+
+#[test]
+fn answers_that_come_before_their_questions_are_taken_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("passwd");
+    let (mut child, mut master, _) = on_a_terminal(&file);
+    assert_eq!(read_until(&mut master, "Password: "), "Password: ");
+    master.write_all(b"secret\nsecret\n").unwrap();
+    assert_eq!(
+        read_until(&mut master, "user u\r\n"),
+        "\r\nReenter password: \r\nAdding password for user u\r\n"
+    );
+    assert!(child.wait().unwrap().success());
+    assert!(logs_in(&file, "u", "secret"));
+}
