@@ -137,6 +137,7 @@ impl State {
 type Answer = Result<Option<String>, &'static str>;
 
 const DONE: Answer = Ok(None);
+const UNKNOWN: &str = "Unknown command";
 
 /// One request while it is carried out.
 struct Request<'a> {
@@ -151,7 +152,8 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn carry_out(&mut self, name: &str, command: &Object) -> Answer {
+    /// Carries out a command; its name comes back as it is properly written.
+    fn carry_out(&mut self, name: &str, command: &Object) -> (&'static str, Answer) {
         type Handler<'a> = fn(&mut Request<'a>, &Object) -> Answer;
         let handlers: [(&str, Handler<'_>); 32] = [
             ("setDefaultACLAccess", Request::set_default_acl_access),
@@ -191,8 +193,8 @@ impl Request<'_> {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name));
         match handler {
-            Some((_, handle)) => handle(self, command),
-            None => Err("Unknown command"),
+            Some((name, handle)) => (name, handle(self, command)),
+            None => (UNKNOWN, Err(UNKNOWN)),
         }
     }
 
@@ -389,9 +391,8 @@ fn list<'a, T: 'a>(
 fn answer(
     payload: &[u8],
     bytes_max: usize,
-    mut handle: impl FnMut(&str, &Object, usize) -> Answer,
+    mut handle: impl FnMut(&str, &Object, usize) -> (&'static str, Answer),
 ) -> String {
-    const UNKNOWN: &str = "Unknown command";
     let mut responses = String::from("{\"responses\":[");
     // Clients in C now and then send the zero at the end of a string.
     let payload = payload
@@ -434,9 +435,8 @@ fn one(
     responses: &mut String,
     bytes_max: usize,
     command: &Value,
-    handle: &mut impl FnMut(&str, &Object, usize) -> Answer,
+    handle: &mut impl FnMut(&str, &Object, usize) -> (&'static str, Answer),
 ) -> bool {
-    const UNKNOWN: &str = "Unknown command";
     let Value::Object(command) = command else {
         push(responses, UNKNOWN, Err("Command not an object"), None);
         return false;
@@ -455,7 +455,13 @@ fn one(
         push(responses, name, Err("Response too large"), correlation);
         return false;
     }
-    let answer = handle(name, command, room);
+    let (proper, answer) = handle(name, command, room);
+    // As with Mosquitto: data come under the command's own name, all else under the name that was used.
+    let name = if matches!(answer, Ok(Some(_))) {
+        proper
+    } else {
+        name
+    };
     push(responses, name, answer, correlation);
     true
 }
