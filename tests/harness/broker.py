@@ -16,15 +16,19 @@ STOP_DEADLINE = 20
 #: Seconds after which our broker closes a connection that has not sent its CONNECT.
 CONNECT_TIMEOUT = 3
 
+#: What every broker has.
+LISTENER = """\
+listener {port} 127.0.0.1
+log_type all
+log_dest stderr
+"""
+
 #: Large enough for payloads of 20 MiB and for 10,000 messages waiting for one client.
 CONFIGURATION = """\
-listener {port} 127.0.0.1
 allow_anonymous true
 max_packet_size 33554432
 max_queued_messages 20000
 set_tcp_nodelay true
-log_type all
-log_dest stderr
 """
 
 #: Options that Mosquitto does not have.
@@ -34,16 +38,20 @@ OWN_OPTIONS = f"connect_timeout {CONNECT_TIMEOUT}\n"
 class Broker:
     """A running broker with a log of its own."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, options=None, cwd=None):
+        """Starts `binary`; `options` take the place of the usual ones beside listener and log."""
         self.host = "127.0.0.1"
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="midge-clients-")
         folder = pathlib.Path(self._folder.name)
         self.log = folder / "log"
         configuration = folder / "broker.conf"
-        text = CONFIGURATION.format(port=self.port)
-        if is_ours(binary):
-            text += OWN_OPTIONS
+        if options is None:
+            text = (LISTENER + CONFIGURATION).format(port=self.port)
+            if is_ours(binary):
+                text += OWN_OPTIONS
+        else:
+            text = LISTENER.format(port=self.port) + options
         configuration.write_text(text)
         arguments = [str(binary)] + (["broker"] if is_ours(binary) else [])
         with self.log.open("wb") as log:
@@ -52,7 +60,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=folder,
+                cwd=cwd or folder,
             )
         self.pid = self._process.pid
         try:

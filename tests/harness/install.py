@@ -76,6 +76,12 @@ def debian(_root):
     return f"mosquitto-clients is not installed ({problem})" if problem else None
 
 
+def mosquitto_program(name):
+    """The path of a program of Debian's package mosquitto, which starts a service where it is installed, so
+    that it is only used where somebody wanted it."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
+
+
 def crash(root):
     """What the parts of the kill harness use; a part that misses something says so itself."""
     for install in (python, debian):

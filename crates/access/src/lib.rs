@@ -4,7 +4,11 @@
 //! file, the JSON of dynamic security, a token and the keys that verify it. There is no file, socket, clock
 //! or source of randomness inside; times and salts are arguments.
 
+pub mod acl;
+pub mod lines;
+pub mod passwords;
 pub mod dynsec;
+pub mod tokens;
 
 /// Something that a client wants to do with a topic or a topic filter, or that is to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -191,8 +191,11 @@ impl Shard {
         self.fill_session(key, session, connect, listener, &asked);
         self.record_session(session, !present);
         let is_recorded = self.journal.records.size() != records_before;
+        // The end of the session before this one may not be safe yet, and CONNACK says that it is over.
+        let follows =
+            !present && self.claims.contains_key(&client_id) && !self.journal.is_settled();
         // A session that is kept already comes back whatever the disk says.
-        if is_recorded && !self.journal.refuses {
+        if (is_recorded || follows) && !self.journal.refuses {
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.is_silent = true;
             }

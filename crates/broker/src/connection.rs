@@ -75,6 +75,8 @@ pub(crate) struct Conn {
     pub(crate) is_silent: bool,
     /// Acknowledgements to this publisher that wait for the disk, and that none may overtake.
     pub(crate) held_acks: u32,
+    /// Bytes of messages to this subscriber that wait for the disk and then go out together.
+    pub(crate) held_bytes: u32,
 }
 
 /// A CONNECT that waits for the directory.
@@ -172,6 +174,7 @@ impl Conn {
             bridge: false,
             is_silent: false,
             held_acks: 0,
+            held_bytes: 0,
         }
     }
 
@@ -240,7 +243,7 @@ impl Conn {
     /// less than in the outbox.
     #[inline]
     pub(crate) fn outbox_has_room(&self) -> bool {
-        self.outbox.len() < OUTBOX_PAUSE
+        self.outbox.len() + (self.held_bytes as usize) < OUTBOX_PAUSE
     }
 
     /// The part of `topic` that this client knows.

@@ -101,10 +101,19 @@ impl Shard {
                 };
                 self.send(step, key, &Packet::UnsubAck(unsuback));
             }
-            HeldPacket::Publish { session, id } => self.send_held(step, session, id),
+            HeldPacket::Publish { session, id, bytes } => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.held_bytes = conn.held_bytes.saturating_sub(bytes);
+                }
+                self.send_held(step, session, id);
+            }
             HeldPacket::PubRel { id } => {
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
                 self.send(step, key, &Packet::Ack(AckKind::PubRel, ack));
+            }
+            HeldPacket::ClientId(client_id) => {
+                self.unclaim(&client_id);
+                self.release(step, client_id);
             }
         }
     }
@@ -193,7 +202,10 @@ impl Shard {
                 self.send_suback(step, key, &suback);
             }
             // They cannot be refused.
-            HeldPacket::UnsubAck(..) | HeldPacket::Publish { .. } | HeldPacket::PubRel { .. } => {}
+            HeldPacket::UnsubAck(..)
+            | HeldPacket::Publish { .. }
+            | HeldPacket::PubRel { .. }
+            | HeldPacket::ClientId(_) => {}
         }
     }
 

@@ -26,7 +26,7 @@ mod snapshot;
 pub use image::{Image, ImageCounts, Place};
 pub use import::{Import, ImportedCopy, ImportedMessage, ImportedSession, says_nothing};
 pub use records::{Kind, Malformed, RecordRef, Records};
-pub use restore::{Part, ReadRecord, Restoration, read_message};
+pub use restore::{KeptMessage, Part, ReadRecord, Restoration, read_message};
 pub use show::{
     ContentsView, CopyView, GroupView, RetainedView, SentView, SessionView, StoredView,
     SubscriptionView, WillView,

@@ -12,6 +12,7 @@ use crate::effects::Mail;
 use crate::events;
 use crate::message::{Message, MessageView};
 use crate::persist;
+use crate::persist::journal::HeldPacket;
 use crate::route::{GroupId, PresenceState};
 use crate::session::{Expiry, Session, SessionWill};
 use crate::shard::{Ended, Shard, Step, Timer};
@@ -218,7 +219,12 @@ impl Shard {
             }
         }
         let will = session.will.take();
-        self.release(step, session.client_id);
+        if session.is_persistent {
+            self.claim(&session.client_id);
+            self.hold(key, HeldPacket::ClientId(session.client_id));
+        } else {
+            self.release(step, session.client_id);
+        }
         if let Some(will) = will {
             self.publish_will(step, key, &will);
         }

@@ -85,9 +85,10 @@ pub struct Shard {
     pub(crate) sessions: Slab<Session>,
     pub(crate) conns: Slab<Conn>,
     pub(crate) by_client_id: hashbrown::HashMap<Arc<str>, SlabKey, foldhash::fast::FixedState>,
-    /// How many connections have claimed a client id and made no session yet. Meanwhile the id is not
-    /// given back, or the directory would hand it to another shard.
-    claims: hashbrown::HashMap<Arc<str>, u32, foldhash::fast::FixedState>,
+    /// How many connections have claimed a client id and made no session yet, and how many of its sessions
+    /// have ended and the disk does not know. Meanwhile the id is not given back, or the directory would
+    /// hand it to another shard.
+    pub(crate) claims: hashbrown::HashMap<Arc<str>, u32, foldhash::fast::FixedState>,
     pub(crate) timers: TimerWheel<Timer>,
     pub(crate) stats: Stats,
     pub(crate) pool: BufferPool,

@@ -115,9 +115,16 @@ impl Shard {
             self.record_sent(key, packet_id);
         }
         if waits {
-            let session = key;
-            let id = packet_id;
-            self.hold(conn_key, HeldPacket::Publish { session, id });
+            let bytes = u32::try_from(size).unwrap_or(u32::MAX);
+            if let Some(conn) = self.conns.get_mut(conn_key) {
+                conn.held_bytes = conn.held_bytes.saturating_add(bytes);
+            }
+            let held = HeldPacket::Publish {
+                session: key,
+                id: packet_id,
+                bytes,
+            };
+            self.hold(conn_key, held);
             return;
         }
         let (Some(session), Some(conn)) =

@@ -6,12 +6,15 @@ use std::process::ExitCode;
 
 mod bench;
 mod broker_command;
+mod check_command;
 mod client;
 mod connect_options;
 mod ctrl_command;
 mod dump_command;
 mod failure;
 mod options;
+mod passwd_command;
+mod prompt;
 mod pub_command;
 mod sub_command;
 mod terminal;
@@ -23,7 +26,9 @@ enum Tool {
     Pub,
     Sub,
     Bench,
+    Check,
     Dump,
+    Passwd,
     Ctrl,
     Version,
     Help,
@@ -39,6 +44,7 @@ impl Tool {
             "mosquitto_pub" => return Self::Pub,
             "mosquitto_sub" => return Self::Sub,
             "mosquitto_db_dump" => return Self::Dump,
+            "mosquitto_passwd" => return Self::Passwd,
             "mosquitto_ctrl" => return Self::Ctrl,
             _ => {}
         }
@@ -52,7 +58,9 @@ impl Tool {
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
             Some("bench") => Self::Bench,
+            Some("check") => Self::Check,
             Some("dump") => Self::Dump,
+            Some("passwd") => Self::Passwd,
             Some("ctrl") => Self::Ctrl,
             _ => return Self::Unknown,
         };
@@ -67,11 +75,13 @@ Usage: midge [broker] [options]     the broker
        midge sub [options]          subscribes and prints messages
        midge bench SCENARIO         measures a broker
        midge dump [options] PATH    prints a store, or a mosquitto.db
+       midge check acl|passwords    checks an access or password file, and what it decides
+       midge passwd FILE USER       writes password files
        midge ctrl [options] MODULE  administers a broker that runs
        midge --version
 
-Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_ctrl or
-mosquitto_db_dump, midge is that program.
+Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_passwd,
+mosquitto_ctrl or mosquitto_db_dump, midge is that program.
 ";
 
 fn main() -> ExitCode {
@@ -87,7 +97,9 @@ fn main() -> ExitCode {
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
         Tool::Bench => bench::run(args),
+        Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
+        Tool::Passwd => passwd_command::run(args),
         Tool::Ctrl => ctrl_command::run(args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
@@ -127,8 +139,11 @@ mod tests {
         check("midge sub --help", Tool::Sub, &["--help"]);
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
+        check("midge check acl -x", Tool::Check, &["acl", "-x"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);
         check("mosquitto_db_dump a", Tool::Dump, &["a"]);
+        check("midge passwd -c f u", Tool::Passwd, &["-c", "f", "u"]);
+        check("mosquitto_passwd f u", Tool::Passwd, &["f", "u"]);
         check("midge ctrl dynsec help", Tool::Ctrl, &["dynsec", "help"]);
         check("mosquitto_ctrl -p 1", Tool::Ctrl, &["-p", "1"]);
         check("midge --version", Tool::Version, &[]);

@@ -1,11 +1,11 @@
 //! Which messages are live, and where the log keeps them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use midge_broker::persist::{Kind, Records};
+use midge_broker::persist::{KeptMessage, Kind, Records};
 use midge_store::{Disk, Position, Reader};
 
 /// Parts of the ledger, each under its own lock.
@@ -17,8 +17,19 @@ const PARTS: usize = 16;
 /// ([`Self::handed_in`]) and when those are safe ([`Self::committed`]) or refused.
 #[derive(Debug)]
 pub struct Ledger<D: Disk> {
-    parts: [Mutex<HashMap<u64, Kept, RandomState>>; PARTS],
+    parts: [Mutex<Part>; PARTS],
     reader: Reader<D>,
+}
+
+/// Some of the live messages.
+#[derive(Debug, Default)]
+struct Part {
+    kept: HashMap<u64, Kept, RandomState>,
+    /// Messages that were replaced in the retained store before the shard that put them there has handed
+    /// in the record which says so.
+    replaced: HashSet<u64, RandomState>,
+    /// Those from before the last sweep. What comes at all comes with the turn in which it was replaced.
+    replaced_before: HashSet<u64, RandomState>,
 }
 
 /// Where a message is.
@@ -35,26 +46,26 @@ pub enum Whereabouts {
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     holders: u32,
+    /// The retained store is one of them.
+    retained: bool,
     /// Where it is, once it is safe.
     position: Option<Position>,
 }
 
 impl<D: Disk> Ledger<D> {
-    /// A ledger of what was restored: name, place, holders. The records have to be pinned.
-    pub fn new(
-        reader: Reader<D>,
-        restored: impl IntoIterator<Item = (u64, Position, u32)>,
-    ) -> Self {
+    /// A ledger of what was restored. The records have to be pinned.
+    pub fn new(reader: Reader<D>, restored: impl IntoIterator<Item = KeptMessage>) -> Self {
         let ledger = Self {
             parts: Default::default(),
             reader,
         };
-        for (id, position, holders) in restored {
+        for message in restored {
             let kept = Kept {
-                holders,
-                position: Some(position),
+                holders: message.holders,
+                retained: message.retained,
+                position: Some(Position::from_bytes(message.place)),
             };
-            ledger.part(id).insert(id, kept);
+            ledger.part(message.id).kept.insert(message.id, kept);
         }
         ledger
     }
@@ -63,11 +74,18 @@ impl<D: Disk> Ledger<D> {
     pub fn handed_in(&self, records: &Records) {
         for record in records.iter().filter(|record| record.message != 0) {
             let mut part = self.part(record.message);
-            let kept = part.entry(record.message).or_insert(Kept {
+            // It is replaced already, so one of the holders is none.
+            let is_over = record.retained && part.forget_replaced(record.message);
+            let kept = part.kept.entry(record.message).or_insert(Kept {
                 holders: 0,
+                retained: false,
                 position: None,
             });
             kept.holders = kept.holders.saturating_add(record.holders);
+            kept.retained |= record.retained && !is_over;
+            if is_over {
+                self.finish_in(&mut part, record.message, 1);
+            }
         }
     }
 
@@ -76,7 +94,7 @@ impl<D: Disk> Ledger<D> {
         for (record, position) in records.iter().zip(positions) {
             if record.kind == Kind::Message {
                 let mut part = self.part(record.message);
-                match part.get_mut(&record.message) {
+                match part.kept.get_mut(&record.message) {
                     Some(kept) => kept.position = Some(position),
                     // Finished with before it was safe: another core was quicker.
                     None => self.reader.unpin(position),
@@ -86,19 +104,55 @@ impl<D: Disk> Ledger<D> {
         for message in records.finished() {
             self.finish(*message, 1);
         }
+        for message in records.replaced() {
+            let mut part = self.part(*message);
+            match part.kept.get_mut(message) {
+                Some(kept) if kept.retained => {
+                    kept.retained = false;
+                    self.finish_in(&mut part, *message, 1);
+                }
+                _ => {
+                    part.replaced.insert(*message);
+                }
+            }
+        }
+    }
+
+    /// Forgets of replaced messages those that have not come since the last time: the log refused them, or
+    /// nobody kept them. To be called now and then, far apart beside the length of a turn.
+    pub fn sweep(&self) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            part.replaced_before = std::mem::take(&mut part.replaced);
+        }
     }
 
     /// Takes back what [`Self::handed_in`] noted: the log did not take the records. What is handed in again
     /// is noted again.
     pub fn refused(&self, records: &Records) {
         for record in records.iter().filter(|record| record.message != 0) {
-            self.finish(record.message, record.holders);
+            let mut part = self.part(record.message);
+            let mut holders = record.holders;
+            if record.retained {
+                match part.kept.get_mut(&record.message) {
+                    Some(kept) if kept.retained => kept.retained = false,
+                    // Replaced since, and so taken back by that already.
+                    _ => {
+                        holders = holders.saturating_sub(1);
+                        part.replaced.insert(record.message);
+                    }
+                }
+            }
+            self.finish_in(&mut part, record.message, holders);
         }
     }
 
     fn finish(&self, message: u64, holders: u32) {
-        let mut part = self.part(message);
-        let Entry::Occupied(mut entry) = part.entry(message) else {
+        self.finish_in(&mut self.part(message), message, holders);
+    }
+
+    fn finish_in(&self, part: &mut Part, message: u64, holders: u32) {
+        let Entry::Occupied(mut entry) = part.kept.entry(message) else {
             return;
         };
         let kept = entry.get_mut();
@@ -114,7 +168,7 @@ impl<D: Disk> Ledger<D> {
     /// Where a message is.
     #[must_use]
     pub fn whereabouts(&self, message: u64) -> Whereabouts {
-        match self.part(message).get(&message) {
+        match self.part(message).kept.get(&message) {
             None => Whereabouts::Unknown,
             Some(Kept { position: None, .. }) => Whereabouts::OnItsWay,
             Some(Kept {
@@ -128,6 +182,7 @@ impl<D: Disk> Ledger<D> {
     #[must_use]
     pub fn position(&self, message: u64) -> Option<Position> {
         self.part(message)
+            .kept
             .get(&message)
             .and_then(|kept| kept.position)
     }
@@ -135,7 +190,7 @@ impl<D: Disk> Ledger<D> {
     /// Notes that a copy of a message's record was made further on in the log, pinned.
     pub fn moved(&self, message: u64, from: Position, to: Position) {
         let mut part = self.part(message);
-        let unneeded = match part.get_mut(&message) {
+        let unneeded = match part.kept.get_mut(&message) {
             Some(kept) if kept.position == Some(from) => {
                 kept.position = Some(to);
                 from
@@ -148,7 +203,7 @@ impl<D: Disk> Ledger<D> {
     /// How many messages are live.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts.iter().map(|part| lock(part).len()).sum()
+        self.parts.iter().map(|part| lock(part).kept.len()).sum()
     }
 
     /// Whether none is.
@@ -157,7 +212,7 @@ impl<D: Disk> Ledger<D> {
         self.len() == 0
     }
 
-    fn part(&self, message: u64) -> MutexGuard<'_, HashMap<u64, Kept, RandomState>> {
+    fn part(&self, message: u64) -> MutexGuard<'_, Part> {
         // Names count up in steps, so the low bits alone would favour some parts.
         let mixed = message.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
         #[expect(
@@ -166,6 +221,15 @@ impl<D: Disk> Ledger<D> {
         )]
         let part = &self.parts[mixed as usize];
         lock(part)
+    }
+}
+
+impl Part {
+    /// Whether a message was replaced before it came.
+    fn forget_replaced(&mut self, message: u64) -> bool {
+        [&mut self.replaced, &mut self.replaced_before]
+            .into_iter()
+            .any(|replaced| !replaced.is_empty() && replaced.remove(&message))
     }
 }
 

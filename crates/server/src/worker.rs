@@ -135,6 +135,7 @@ impl Worker {
         // A producer that could not be woken looks again by itself when it next runs.
         let _ = self.mailbox.take(mail);
         self.take_answers(tables);
+        self.settle_directory(tables);
         let mut output_bytes = 0;
         for mail in mail.drain(..) {
             output_bytes += mail.output_bytes();

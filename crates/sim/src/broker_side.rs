@@ -694,9 +694,7 @@ impl BrokerSide {
     fn check_limits(&mut self, at: usize) -> Checked {
         // What a turn may add: answers, and one packet that was begun below the limit.
         let one_turn = 64 * 1024;
-        // Messages of QoS 2 that waited for the disk, and went out together.
-        let held = if self.keeper.is_some() { HELD_MAX } else { 0 };
-        let most = self.settings.outbox_bytes_max.max(OUTBOX_PAUSE) + one_turn + held;
+        let most = self.settings.outbox_bytes_max.max(OUTBOX_PAUSE) + one_turn;
         if self.outbox_peak > most {
             let what = format!("{} bytes, at most {most}", self.outbox_peak);
             return broken("outboxes are bounded", what);
@@ -777,9 +775,6 @@ impl BrokerSide {
 
 /// Unsent bytes above which the broker lets messages wait in their queue, as its documentation says.
 const OUTBOX_PAUSE: usize = 128 * 1024;
-
-/// Bytes of messages in a window, as far as a run makes them wait for the disk.
-const HELD_MAX: usize = 1024 * 1024;
 
 fn describe(mail: &Mail) -> String {
     let text = |message: &Message| {

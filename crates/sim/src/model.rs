@@ -664,6 +664,7 @@ impl Model {
                     received: false,
                     optional: false,
                     cancelled: false,
+                    undone: false,
                     is_empty,
                 });
                 if persistent {

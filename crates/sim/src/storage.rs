@@ -33,6 +33,8 @@ pub(crate) struct Storage {
     last: Option<Place>,
     checkpoint: Checkpoint,
     pub(crate) checkpoints: u64,
+    /// When the ledger was last swept.
+    swept: Millis,
 }
 
 /// A worker's batch.
@@ -104,6 +106,7 @@ impl Storage {
             last,
             checkpoint: Checkpoint::Idle,
             checkpoints: 0,
+            swept: 0,
         }
     }
 
@@ -304,6 +307,10 @@ impl Storage {
     pub(crate) fn checkpoint_step(&mut self, world: &World) -> Checked {
         match std::mem::replace(&mut self.checkpoint, Checkpoint::Idle) {
             Checkpoint::Idle => {
+                if self.swept + SWEEP <= world.now {
+                    self.swept = world.now;
+                    self.ledger.sweep();
+                }
                 self.submit(Work::BeginCheckpoint);
                 self.checkpoint = Checkpoint::Beginning;
             }
@@ -424,6 +431,9 @@ impl Storage {
         Ok(self.disk.bytes())
     }
 }
+
+/// Time between two sweeps of the ledger, far above what a worker dawdles.
+const SWEEP: Millis = 1000;
 
 /// Steps that two checkpoints take at most.
 const TIDY_STEPS_MAX: usize = 200;

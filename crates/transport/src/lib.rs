@@ -1,1 +1,12 @@
 //! TLS, WebSocket and the PROXY protocol as transformers of bytes, without sockets.
+//!
+//! Each layer is a value that is given what was read from the wire and hands out plain bytes, and the
+//! other way round. None has a socket, a clock, a thread or a buffer that outlives a call, except for
+//! what arrived incomplete, which is bounded. A value may move to another thread between two calls.
+
+mod looks;
+pub mod proxy;
+pub mod tls;
+pub mod websocket;
+
+pub use looks::Looks;

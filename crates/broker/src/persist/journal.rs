@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use midge_codec::{AckKind, ReasonCode};
 use smallvec::SmallVec;
@@ -59,10 +60,17 @@ pub(crate) enum HeldPacket {
     SubAck(Box<HeldSubAck>),
     /// To a subscriber.
     UnsubAck(NonZeroU16, SmallVec<[u8; 8]>),
-    /// PUBLISH with this packet identifier, of QoS 2 or behind one.
-    Publish { session: SlabKey, id: NonZeroU16 },
+    /// PUBLISH with this packet identifier, of QoS 2 or behind one; `bytes` are counted at the connection.
+    Publish {
+        session: SlabKey,
+        id: NonZeroU16,
+        bytes: u32,
+    },
     /// PUBREL.
     PubRel { id: NonZeroU16 },
+    /// Not a packet: this client id stays at this shard until the end of its session is safe. Elsewhere a
+    /// new session could be kept beside the old one, or be promised that there is none.
+    ClientId(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -80,7 +88,9 @@ impl HeldPacket {
             Self::Ack { is_certain, .. } => !*is_certain,
             Self::ConnAck { is_new } => *is_new,
             Self::SubAck(_) => true,
-            Self::UnsubAck(..) | Self::Publish { .. } | Self::PubRel { .. } => false,
+            Self::UnsubAck(..) | Self::Publish { .. } | Self::PubRel { .. } | Self::ClientId(_) => {
+                false
+            }
         }
     }
 }
@@ -155,7 +165,7 @@ impl Journal {
             _ if replaced != 0 => self.step(&Step::Unretained { version, topic }),
             _ => {}
         }
-        self.records.finish(replaced);
+        self.records.replace(replaced);
     }
 
     pub(crate) fn step(&mut self, step: &Step<'_>) {
@@ -188,7 +198,8 @@ impl Journal {
 
     /// Takes this turn's records, if there are any.
     pub(crate) fn take(&mut self, spare: Records) -> Option<Records> {
-        if self.records.is_empty() && self.records.finished().is_empty() {
+        let records = &self.records;
+        if records.is_empty() && records.finished().is_empty() && records.replaced().is_empty() {
             return None;
         }
         let mut next = spare;

@@ -79,6 +79,7 @@ pub struct Records {
     entries: Vec<Entry>,
     steps: Vec<u8>,
     finished: Vec<u64>,
+    replaced: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +90,7 @@ struct Entry {
     is_new_work: bool,
     message: u64,
     holders: u32,
+    retained: bool,
 }
 
 /// One record on its way to the log.
@@ -102,6 +104,8 @@ pub struct RecordRef<'a> {
     pub message: u64,
     /// How many holders it adds.
     pub holders: u32,
+    /// Whether the retained store is one of them.
+    pub retained: bool,
 }
 
 /// Who gets a copy, while a record is written.
@@ -244,6 +248,14 @@ impl Records {
         &self.finished
     }
 
+    /// Messages that the retained store holds no longer. Other than with those that are finished, the record
+    /// which says that it does may still be on its way: the shard that stored them may be in the middle of
+    /// its turn.
+    #[must_use]
+    pub fn replaced(&self) -> &[u64] {
+        &self.replaced
+    }
+
     /// Whether any of them is new work, which a full disk refuses. The others free more than they take.
     #[must_use]
     pub fn has_new_work(&self) -> bool {
@@ -259,12 +271,14 @@ impl Records {
             payload: &self.steps,
             message: 0,
             holders: 0,
+            retained: false,
         });
         let main = self.entries.iter().zip(ends).map(|(entry, end)| RecordRef {
             kind: entry.kind,
             payload: self.bytes.get(entry.start..end).unwrap_or_default(),
             message: entry.message,
             holders: entry.holders,
+            retained: entry.retained,
         });
         main.chain(steps)
     }
@@ -275,6 +289,7 @@ impl Records {
         self.entries.clear();
         self.steps.clear();
         self.finished.clear();
+        self.replaced.clear();
         if self.bytes.capacity() > 1024 * 1024 {
             *self = Self::default();
         }
@@ -299,6 +314,8 @@ impl Records {
         merged.steps.extend_from_slice(&self.steps);
         merged.finished.extend_from_slice(&refused.finished);
         merged.finished.extend_from_slice(&self.finished);
+        merged.replaced.extend_from_slice(&refused.replaced);
+        merged.replaced.extend_from_slice(&self.replaced);
         *self = merged;
     }
 
@@ -309,6 +326,13 @@ impl Records {
         }
     }
 
+    /// Notes that the retained store does not hold a message any more.
+    pub(crate) fn replace(&mut self, message: u64) {
+        if message != 0 {
+            self.replaced.push(message);
+        }
+    }
+
     fn begin(&mut self, kind: Kind, is_new_work: bool) -> &mut Vec<u8> {
         self.entries.push(Entry {
             kind,
@@ -316,14 +340,16 @@ impl Records {
             is_new_work,
             message: 0,
             holders: 0,
+            retained: false,
         });
         &mut self.bytes
     }
 
-    fn note_holders(&mut self, message: u64, holders: u32) {
+    fn note_holders(&mut self, message: u64, holding: &Holding) {
         if let Some(entry) = self.entries.last_mut() {
             entry.message = message;
-            entry.holders = holders;
+            entry.holders = holding.count();
+            entry.retained = holding.retained;
         }
     }
 
@@ -347,7 +373,7 @@ impl Records {
         put_bytes(bytes, view.topic.as_bytes());
         put_bytes(bytes, view.properties);
         bytes.extend_from_slice(view.payload);
-        self.note_holders(id, holding.count());
+        self.note_holders(id, holding);
     }
 
     /// More holders of a message. Its topic is said again where it may become the retained one.
@@ -358,7 +384,7 @@ impl Records {
         if holding.retained {
             put_bytes(bytes, topic.as_bytes());
         }
-        self.note_holders(id, holding.count());
+        self.note_holders(id, holding);
     }
 
     pub(crate) fn session(&mut self, record: &SessionRecord<'_>, is_new_work: bool) {

@@ -1,6 +1,6 @@
 //! Sessions, groups and retained messages from an image, before the broker serves anybody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use midge_codec::Version;
@@ -26,6 +26,21 @@ pub struct Restoration {
     unix_at_zero: u64,
     /// What waits in queues is read when it is needed.
     leaves_on_disk: bool,
+    /// Messages that the retained store has got.
+    retained: HashSet<u64>,
+}
+
+/// A message that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptMessage {
+    /// Its name.
+    pub id: u64,
+    /// Where the log has it.
+    pub place: Place,
+    /// How many hold it.
+    pub holders: u32,
+    /// Whether the retained store is one of them.
+    pub retained: bool,
 }
 
 /// Messages that were read.
@@ -67,6 +82,7 @@ impl Restoration {
             renamed: Vec::new(),
             unix_at_zero,
             leaves_on_disk: false,
+            retained: HashSet::new(),
         }
     }
 
@@ -335,6 +351,7 @@ impl Restoration {
                 }
                 .keep(),
             };
+            self.retained.insert(retained.message);
             store.set(&topic, message);
         }
         self.read_back = back;
@@ -395,16 +412,22 @@ impl Restoration {
         records
     }
 
-    /// Ends the restoration; gives the messages that have holders, with their places and how many hold
-    /// each.
+    /// Ends the restoration; gives the messages that have holders.
     #[must_use]
-    pub fn finish(mut self) -> Vec<(u64, Place, u32)> {
+    pub fn finish(mut self) -> Vec<KeptMessage> {
         for group in std::mem::take(&mut self.image.groups).into_values() {
             for message in group.messages.into_values() {
                 self.image.unhold(message);
             }
         }
-        self.image.places().collect()
+        let retained = &self.retained;
+        let kept = |(id, place, holders)| KeptMessage {
+            id,
+            place,
+            holders,
+            retained: retained.contains(&id),
+        };
+        self.image.places().map(kept).collect()
     }
 }
 

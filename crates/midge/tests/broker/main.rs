@@ -1,9 +1,13 @@
 //! `midge broker` as a process: its command line, signals, files and exit status.
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod ctrl;
 #[cfg(test)]
 mod dump;
+#[cfg(test)]
+mod passwd;
 #[cfg(test)]
 mod process;
 

@@ -16,6 +16,9 @@ use crate::log::{Kind, Logger};
 /// How often is looked whether a checkpoint is due.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often the ledger forgets replaced messages that did not come: no worker's turn takes so long.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// Live messages are moved out of segments of which they take less than this share.
 const SPARSE_PERCENT: u64 = 40;
 
@@ -78,7 +81,12 @@ impl Maker {
         // What clients wait for goes first.
         let mut writer = self.store.background_writer(move || waiter.unpark());
         // Looks at once: every start leaves a segment behind, and short lives must not pile them up.
+        let mut swept = Instant::now();
         while !self.stops() {
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.ledger.sweep();
+            }
             if !self.store.status().checkpoint_due {
                 thread::park_timeout(LOOK);
                 continue;

@@ -87,10 +87,9 @@ pub(crate) fn restore(
     let lost = restoration.lost();
     let renamed = restoration.renamed();
     let mut kept = Vec::new();
-    for (id, place, holders) in restoration.finish() {
-        let position = Position::from_bytes(place);
-        if reader.pin(position) {
-            kept.push((id, position, holders));
+    for message in restoration.finish() {
+        if reader.pin(Position::from_bytes(message.place)) {
+            kept.push(message);
         }
     }
     let ledger = Arc::new(Ledger::new(reader, kept));

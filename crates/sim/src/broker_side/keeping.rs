@@ -455,12 +455,11 @@ impl BrokerSide {
         let renamed = restoration.renamed();
         let next_message = restoration.next_message();
         let mut kept = Vec::new();
-        for (id, place, holders) in restoration.finish() {
-            let position = Position::from_bytes(place);
-            if !reader.pin(position) {
-                return broken("messages can be pinned", format!("{id} at {position:?}"));
+        for message in restoration.finish() {
+            if !reader.pin(Position::from_bytes(message.place)) {
+                return broken("messages can be pinned", format!("{message:?}"));
             }
-            kept.push((id, position, holders));
+            kept.push(message);
         }
         let ledger = Ledger::new(reader, kept);
         let mut storage = Storage::new(disk, recovered.recovery, ledger, last);
@@ -537,15 +536,13 @@ impl BrokerSide {
             return Ok(());
         };
         let live = storage.ledger.len();
-        // Another core may be done with a retained message before it is handed in; nobody tells then.
-        let dawdles = keeper.settings.dawdle_max > 0;
-        if live < retained || live > retained && !dawdles {
+        if live != retained {
             let what = format!("{live} messages are, {retained} are retained");
             return broken("nothing is kept for nobody", what);
         }
         let bytes = storage.tidy(world)?;
         let most = u64::from(keeper.settings.segment_bytes) * SEGMENTS_MAX + RETAINED_BYTES_MAX;
-        if bytes > most && !dawdles {
+        if bytes > most {
             let what = format!("{bytes} bytes, at most {most}");
             return broken("checkpoints free the disk", what);
         }

@@ -53,6 +53,8 @@ impl Model {
                     && owed.conn == session.conn;
             if owed.received
                 || owed.optional
+                // Which of those without payload a crash has taken back is not certain.
+                || owed.is_empty && session.reopened
                 || session.had_again(owed, published.routed)
                 || !is_certain
                 || published.size_max() > session.packet_max

@@ -141,6 +141,8 @@ pub(super) struct Owed {
     pub(super) optional: bool,
     /// It does not come, whatever was said before.
     pub(super) cancelled: bool,
+    /// A crash has made that the message was never routed.
+    pub(super) undone: bool,
     /// The message has no payload.
     pub(super) is_empty: bool,
 }
@@ -214,6 +216,8 @@ pub(super) struct Session {
     pub(super) packet_max: usize,
     /// Topic aliases of the present connection.
     aliases: BTreeMap<u16, String>,
+    /// The broker has crashed since the session began.
+    pub(super) reopened: bool,
     /// Groups that it has ever been a member of.
     pub(super) groups: BTreeSet<usize>,
 }
@@ -242,6 +246,7 @@ impl Session {
             last: BTreeMap::new(),
             packet_max: usize::MAX,
             aliases: BTreeMap::new(),
+            reopened: false,
             groups: BTreeSet::new(),
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct GroupMessage {
     group: usize,
+    /// An earlier one of that name, of whose members one may have it.
+    former: Option<usize>,
     publication: PubId,
     expires: Option<Millis>,
     /// It has to be there after a crash.
@@ -157,7 +159,7 @@ impl Model {
             // What a group had not been rid of when it ended may come to the next one of its name.
             let group = &self.groups[message.group];
             if let (true, Some(next)) = (group.over, self.live_groups.get(&group.name)) {
-                message.group = *next;
+                message.former = Some(std::mem::replace(&mut message.group, *next));
                 message.lost = true;
             }
         }
@@ -190,6 +192,7 @@ impl Model {
                 places.push(self.group_messages.len());
                 self.group_messages.push(GroupMessage {
                     group: *gid,
+                    former: None,
                     publication,
                     expires,
                     kept,
@@ -307,8 +310,9 @@ impl Model {
 
     fn fits(&self, message: &GroupMessage, sid: usize, key: &Key) -> bool {
         let published = &self.publications[message.publication];
-        let granted = self.groups[message.group].granted.get(&sid);
-        granted.into_iter().flatten().any(|granted| {
+        let groups = message.former.into_iter().chain([message.group]);
+        let granted = groups.filter_map(|group| self.groups[group].granted.get(&sid));
+        granted.flatten().any(|granted| {
             key.qos == self.effective(published.qos, granted.qos)
                 && key.retain == (published.retain && granted.as_published)
                 && key.ids == granted.ids
@@ -330,6 +334,21 @@ impl Model {
         }
     }
 
+    /// Whether a message whose publisher sent it several times came to a group as often as it must. Which of
+    /// them it was each time nobody can say for sure.
+    fn all_came(&self, publication: PubId, group: usize, now: Millis) -> bool {
+        let places = self.grouped.get(&publication).into_iter().flatten();
+        let same = places
+            .map(|at| &self.group_messages[*at])
+            .filter(|message| message.group == group);
+        let (mut came, mut needed) = (0, 0);
+        for message in same {
+            came += message.holders.len();
+            needed += usize::from(message.expires.is_none_or(|at| at > now));
+        }
+        self.publications[publication].routed > 1 && came >= needed
+    }
+
     /// Messages that no member of a living group has got.
     pub(super) fn stranded(&self, now: Millis) -> Vec<String> {
         let mut stranded = Vec::new();
@@ -348,7 +367,10 @@ impl Model {
                     .granted
                     .keys()
                     .any(|sid| published.size_max() > self.sessions[*sid].packet_max);
-            if message.holders.is_empty() && !may_be_lost {
+            if message.holders.is_empty()
+                && !may_be_lost
+                && !self.all_came(message.publication, message.group, now)
+            {
                 stranded.push(format!(
                     "message {} (QoS {}) of {:?}",
                     message.publication,

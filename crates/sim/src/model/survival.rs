@@ -227,7 +227,10 @@ impl Model {
     fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Session(sid, kept) => kept.restore(&mut self.sessions[sid]),
-            Undo::Owed(sid, at) => self.sessions[sid].cancel(at),
+            Undo::Owed(sid, at) => {
+                self.sessions[sid].cancel(at);
+                self.sessions[sid].owed[at].undone = true;
+            }
             Undo::Acknowledged(sid, flight) => self.sessions[sid].unacknowledge(*flight),
             Undo::Retained(topic, seq) => {
                 if let Some(history) = self.retained.get_mut(&topic) {
@@ -314,6 +317,11 @@ impl Session {
     /// time; QoS 0 does not come any more unless it was queued.
     fn forget_progress(&mut self, queues_qos0: bool) {
         self.last.clear();
+        self.reopened = true;
+        let owed = &self.owed;
+        // Which of several without payload it was is not certain.
+        self.flights
+            .retain(|_, flight| flight.is_empty || flight.owed.is_none_or(|at| !owed[at].undone));
         let flights = self.flights.values_mut();
         let before: Vec<usize> = flights
             .flat_map(|flight| std::mem::take(&mut flight.again))
@@ -331,7 +339,8 @@ impl Session {
         }
         for at in 0..self.owed.len() {
             let owed = &self.owed[at];
-            if owed.received {
+            // Whether one with RETAIN has come is not known of it alone.
+            if owed.received || owed.key.retain && !owed.cancelled {
                 if owed.key.qos == QoS::AtMostOnce && queues_qos0 {
                     // That it has gone out need not have been noted.
                     let again = Owed {
@@ -386,6 +395,7 @@ impl Session {
                 received: false,
                 optional: true,
                 cancelled: false,
+                undone: false,
                 is_empty: flight.is_empty,
             })
         };

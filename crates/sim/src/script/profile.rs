@@ -109,13 +109,7 @@ impl Profile {
             Disk::Kept => true,
             Disk::BySeed => own.chance(75),
         };
-        let mut keeping = keeps.then(|| Keeping::new(length, &mut own));
-        if disk == Disk::BySeed
-            && let Some(keeping) = &mut keeping
-        {
-            // Finds what is not mended yet.
-            keeping.dawdle_max = 0;
-        }
+        let keeping = keeps.then(|| Keeping::new(length, &mut own));
         let small_queues = random.chance(10);
         let heavy = random.chance(10);
         let mut settings = settings(random, small_queues);

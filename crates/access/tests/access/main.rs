@@ -1,0 +1,4 @@
+//! The crate as its users see it, against files that other programs made.
+
+mod acl;
+mod passwords;

@@ -1,0 +1,1 @@
+//! Streams that are cut anywhere give the same bytes.

@@ -1,0 +1,1 @@
+//! Our WebSocket and tungstenite's.
