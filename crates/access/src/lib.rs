@@ -5,9 +5,9 @@
 //! or source of randomness inside; times and salts are arguments.
 
 pub mod acl;
+pub mod dynsec;
 pub mod lines;
 pub mod passwords;
-pub mod dynsec;
 pub mod tokens;
 
 /// Something that a client wants to do with a topic or a topic filter, or that is to be done for it.

@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::Client;
 
 use super::json::{self, Object};
-use super::password::ITERATIONS_DEFAULT;
 use super::state::{Defaults, State};
 
 pub use broker::{BrokerFacts, Listener, Plugin, broker_control};
@@ -33,6 +32,9 @@ const CLIENTS_MAX: usize = 1_000_000;
 const GROUPS_MAX: usize = 100_000;
 const ROLES_MAX: usize = 100_000;
 const ACLS_MAX: usize = 10_000;
+
+/// How many rounds the hash of a new password gets, as with Mosquitto 2.1.
+pub const ITERATIONS_DEFAULT: u32 = 1000;
 
 /// What a request needs from outside.
 pub trait Surroundings {

@@ -5,7 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use midge_access::dynsec::{self, FILE_BYTES_MAX, ITERATIONS_DEFAULT, PasswordHash};
+use midge_access::dynsec::{self, FILE_BYTES_MAX, ITERATIONS_DEFAULT};
+use midge_access::passwords::{Hashing, Verifier};
 
 use super::prompt::{self, NewPassword};
 use super::{INVALID_ARGUMENTS, Outcome};
@@ -147,8 +148,10 @@ fn change_password(
         .map_err(open)?;
     let mut salt = [0; 12];
     getrandom::fill(&mut salt).map_err(|error| format!("No random bytes: {error}"))?;
-    let hash = PasswordHash::new(password.as_bytes(), salt, iterations);
-    let text = dynsec::set_password_in_file(&bytes, user_name, &hash)
+    let hashing = Hashing::Sha512Pbkdf2 { iterations };
+    let verifier =
+        Verifier::create(hashing, password.as_bytes(), &salt).map_err(|error| error.to_string())?;
+    let text = dynsec::set_password_in_file(&bytes, user_name, &verifier)
         .map_err(|error| format!("{shown}: {error}"))?;
     replace(&real, &file, text.as_bytes()).map_err(|error| {
         format!(
