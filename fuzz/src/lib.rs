@@ -7,3 +7,4 @@
 
 pub mod connection;
 pub mod decode_packet;
+pub mod dynsec;

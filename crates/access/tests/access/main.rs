@@ -1,4 +1,6 @@
 //! The crate as its users see it, against files that other programs made.
 
 mod acl;
+#[cfg(test)]
+mod dynsec_corpus;
 mod passwords;
