@@ -61,6 +61,8 @@ pub enum Who {
 }
 
 /// What a change means for clients that are connected.
+///
+/// An administrator may be among them, and gets the answer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// These are to be disconnected, since they could not log in again as they did: deleted or disabled
@@ -98,7 +100,8 @@ impl State {
     /// Carries out a request to `$CONTROL/dynamic-security/v1` that `admin` published.
     ///
     /// Whether `admin` may do that is the caller's to decide, by its rules for the topic. Passwords are
-    /// hashed on the way, a millisecond each with the usual number of rounds.
+    /// hashed on the way, a millisecond each with the usual number of rounds, and a request may bring
+    /// thousands: this is not for a thread that carries messages.
     pub fn control(
         &mut self,
         payload: &[u8],
@@ -113,11 +116,15 @@ impl State {
             effects: Effects::default(),
             log: Vec::new(),
             room: RESPONSE_BYTES_MAX,
+            changed_roles: BTreeSet::new(),
         };
         let response = answer(payload, RESPONSE_BYTES_MAX, |name, command, room| {
             request.room = room;
             request.carry_out(name, command)
         });
+        for role in std::mem::take(&mut request.changed_roles) {
+            request.recompile_role(&role);
+        }
         let Request {
             save,
             mut effects,
@@ -151,6 +158,9 @@ struct Request<'a> {
     log: Vec<String>,
     /// How many bytes the answer may still grow.
     room: usize,
+    /// Roles with other rules. Who has them is looked up once, at the end of the request: whoever loses one
+    /// before gets other rules for that reason.
+    changed_roles: BTreeSet<String>,
 }
 
 impl Request<'_> {
@@ -252,7 +262,11 @@ impl Request<'_> {
         Ok(Some(details.to_string()))
     }
 
-    /// Who has other rules when those of a role change.
+    fn rules_changed(&mut self, role: &str) {
+        self.changed_roles.insert(role.to_owned());
+    }
+
+    /// Notes who has a role.
     fn recompile_role(&mut self, role: &str) {
         let users = self.state.clients.iter();
         let direct = users.filter(|(_, account)| account.roles.contains(role));
@@ -266,7 +280,7 @@ impl Request<'_> {
         }
     }
 
-    /// Who has other rules when the roles of a group change.
+    /// Notes who is in a group.
     fn recompile_group(&mut self, name: &str) {
         let Some(group) = self.state.groups.get(name) else {
             return;
