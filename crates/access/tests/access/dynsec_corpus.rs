@@ -42,7 +42,7 @@ fn neighbours_of_the_corpus_keep_them_too() {
     for (_, input) in corpus().iter().filter(|(_, input)| input.len() <= 300) {
         let mut changed = input.clone();
         for at in (0..input.len()).step_by(3) {
-            for byte in [0, b'"', b'{', b'1', b'#', input[at] ^ 1] {
+            for byte in [0, b'"', input[at] ^ 1] {
                 changed[at] = byte;
                 dynsec::check(&changed);
             }
