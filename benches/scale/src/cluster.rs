@@ -297,6 +297,7 @@ impl Core {
             self.ask_directory(tables);
             match received.next {
                 Next::Claim => {}
+                Next::Login => return Err("nobody has to log in here".into()),
                 Next::Bytes(_) if rest.is_empty() => return Ok(()),
                 Next::Closed if rest.is_empty() => return Ok(()),
                 Next::Bytes(_) | Next::Closed => {

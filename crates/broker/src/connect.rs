@@ -10,7 +10,8 @@ use midge_proto::{Answer, Fault, InboundAliases, KeepAlive, OutboundAliases, Why
 use smallvec::SmallVec;
 
 use crate::Time;
-use crate::connection::PendingConnect;
+use crate::access::{Action, Method};
+use crate::connection::{PendingConnect, Stage};
 use crate::effects::{Claim, DirectoryRequest};
 use crate::events;
 use crate::hold::{DISK_FULL, disk_full_connack};
@@ -103,8 +104,14 @@ impl Shard {
             } => refusal(version, reason, why),
         })?;
         let listener = Arc::clone(&conn.origin.listener);
-        if conn.pending.is_some() {
-            return self.accept(step, key, &connect, &listener);
+        match conn.pending.as_ref().map(|pending| pending.stage) {
+            None => {}
+            Some(Stage::LoggedIn) => {
+                self.claim_client_id(step, key);
+                return Ok(());
+            }
+            Some(Stage::Granted) => return self.accept(step, key, &connect, &listener),
+            Some(Stage::Login | Stage::Auth | Stage::Claim) => return Ok(()),
         }
         judge(&connect, &self.settings, &listener)?;
         let assigned = connect.client_id.is_empty();
@@ -116,19 +123,47 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else {
             return Ok(());
         };
+        let known = conn.access.as_ref().map(|access| &access.identity);
+        let given = known.and_then(|identity| identity.client_id.clone());
+        let must_log_in = listener.login && known.is_none();
+        let assigned = assigned && given.is_none();
         conn.pending = Some(Box::new(PendingConnect {
-            client_id: Arc::clone(&client_id),
+            client_id: given.unwrap_or(client_id),
             version: connect.version,
             assigned,
-            granted: false,
+            stage: if must_log_in {
+                Stage::Login
+            } else {
+                Stage::LoggedIn
+            },
+            packet: None,
+            method: None,
         }));
+        if must_log_in {
+            self.ask_login(step, key, &connect);
+        } else {
+            self.claim_client_id(step, key);
+        }
+        Ok(())
+    }
+
+    /// Asks the directory which shard is to hold the session.
+    fn claim_client_id(&mut self, step: &mut Step<'_>, key: SlabKey) {
+        let Some(pending) = self
+            .conns
+            .get_mut(key)
+            .and_then(|conn| conn.pending.as_mut())
+        else {
+            return;
+        };
+        pending.stage = Stage::Claim;
+        let client_id = Arc::clone(&pending.client_id);
         self.claim(&client_id);
         let claim = Claim {
             conn: ConnId(key),
             client_id,
         };
         step.effects.directory.push(DirectoryRequest::Claim(claim));
-        Ok(())
     }
 
     /// An id in Mosquitto's form: the prefix and 32 hexadecimal digits in groups.
@@ -174,10 +209,24 @@ impl Shard {
                 return Err(refusal(connect.version, reason, DISK_FULL));
             }
         }
+        if let Some(will) = &connect.will {
+            let topic = crate::login::mounted(listener.mount_point.as_deref(), will.topic);
+            if !self.is_allowed(step, key, Action::Publish, &topic) {
+                let why = "the will may not be published";
+                return Err(refusal(connect.version, ReasonCode::NOT_AUTHORIZED, why));
+            }
+        }
         let Some(pending) = self.conns.get_mut(key).and_then(|conn| conn.pending.take()) else {
             return Ok(());
         };
         let client_id = pending.client_id;
+        let access = self.conns.get(key).and_then(|conn| conn.access.as_ref());
+        let user_name: Option<Arc<str>> = match access {
+            Some(access) => access.identity.user_name.clone(),
+            None => connect.user_name.map(Into::into),
+        };
+        let method = access.and_then(|access| access.identity.method.clone());
+        let expires = access.and_then(|access| access.identity.expires);
         let keep_alive = self.keep_alive(connect.keep_alive);
         let records_before = self.journal.records.size();
         let (session, present) = self.take_session(step, &client_id, connect, listener);
@@ -188,7 +237,19 @@ impl Shard {
         {
             session.is_persistent = self.journal.on && asked.expiry.outlives_connection();
         }
-        self.fill_session(key, session, connect, listener, &asked);
+        self.fill_session(
+            key,
+            session,
+            connect,
+            user_name.as_deref(),
+            listener,
+            &asked,
+        );
+        self.set_login_timer(key, expires);
+        if present {
+            // They may have been another user's.
+            self.review_subscriptions(step, key);
+        }
         self.record_session(session, !present);
         let is_recorded = self.journal.records.size() != records_before;
         // The end of the session before this one may not be safe yet, and CONNACK says that it is over.
@@ -209,7 +270,7 @@ impl Shard {
                 step.effects,
                 &conn.origin,
                 &client_id,
-                connect.user_name,
+                user_name.as_deref(),
                 connect.version,
                 connect.clean_start,
                 connect.keep_alive,
@@ -218,7 +279,7 @@ impl Shard {
         let assigned = pending.assigned.then_some(&*client_id);
         let forced = (keep_alive != connect.keep_alive).then_some(keep_alive);
         let mut properties: SmallVec<[Property<'_>; 8]> = SmallVec::new();
-        self.offer(listener, assigned, forced, &mut properties);
+        self.offer(listener, assigned, method.as_ref(), forced, &mut properties);
         let connack = Packet::ConnAck(ConnAck {
             session_present: present,
             reason: ReasonCode::SUCCESS,
@@ -353,6 +414,7 @@ impl Shard {
         conn: SlabKey,
         session: SlabKey,
         connect: &Connect<'_>,
+        user_name: Option<&str>,
         listener: &ListenerSettings,
         asked: &Asked,
     ) {
@@ -361,7 +423,7 @@ impl Shard {
         };
         session.conn = Some(conn);
         session.version = connect.version;
-        session.user_name = connect.user_name.map(Into::into);
+        session.user_name = user_name.map(Into::into);
         session.expiry = asked.expiry;
         session.ends_at = Time::NEVER;
         session.mount_point.clone_from(&listener.mount_point);
@@ -380,6 +442,7 @@ impl Shard {
         &self,
         listener: &ListenerSettings,
         assigned: Option<&'a str>,
+        method: Option<&'a Method>,
         forced_keep_alive: Option<u16>,
         properties: &mut SmallVec<[Property<'a>; 8]>,
     ) {
@@ -388,6 +451,12 @@ impl Shard {
             properties.push(Property::TopicAliasMaximum(listener.max_topic_alias));
         }
         properties.extend(assigned.map(Property::AssignedClientIdentifier));
+        if let Some(method) = method {
+            // [MQTT5-4.12.0-2]
+            properties.push(Property::AuthenticationMethod(&method.name));
+            let data = method.data.as_deref();
+            properties.extend(data.map(Property::AuthenticationData));
+        }
         if !self.settings.retain_available {
             properties.push(Property::RetainAvailable(0));
         }
@@ -459,12 +528,12 @@ fn judge(
     }
     judge_client_id(connect, settings, listener)?;
     let method = |property| matches!(property, Property::AuthenticationMethod(_));
-    if connect.properties.iter().any(method) {
+    if !listener.login && connect.properties.iter().any(method) {
         // [MQTT5-4.12.0-1]
         let why = "unknown authentication method";
         return Err(refusal(version, ReasonCode::BAD_AUTHENTICATION_METHOD, why));
     }
-    if !listener.allow_anonymous {
+    if !listener.login && !listener.allow_anonymous {
         return Err(refusal(
             version,
             ReasonCode::NOT_AUTHORIZED,

@@ -9,6 +9,7 @@ use midge_codec::{QoS, Version};
 use midge_proto::{Connection, InboundAliases, KeepAlive, OutboundAliases};
 
 use crate::Time;
+use crate::access::Access;
 use crate::outbox::{BufferPool, Outbox};
 use crate::retained::Walk;
 use crate::session::SubscriptionList;
@@ -65,6 +66,8 @@ pub(crate) struct Conn {
     pub(crate) aliases_in: Option<Box<InboundAliases>>,
     pub(crate) aliases_out: Option<Box<OutboundAliases>>,
     pub(crate) pending: Option<Box<PendingConnect>>,
+    /// Who the client has shown to be; nothing if nobody was asked.
+    pub(crate) access: Option<Box<Access>>,
     /// Retained messages that are still to be sent.
     pub(crate) walks: Walks,
     /// The shard's list of walking connections has this one.
@@ -79,14 +82,33 @@ pub(crate) struct Conn {
     pub(crate) held_bytes: u32,
 }
 
-/// A CONNECT that waits for the directory.
+/// A CONNECT that is not answered yet.
 #[derive(Debug)]
 pub(crate) struct PendingConnect {
     pub(crate) client_id: Arc<str>,
     pub(crate) version: Version,
     /// The broker chose the id.
     pub(crate) assigned: bool,
-    pub(crate) granted: bool,
+    pub(crate) stage: Stage,
+    /// The packet, once AUTH has followed it; until then it stays with who reads.
+    pub(crate) packet: Option<Box<[u8]>>,
+    /// The method of the enhanced authentication that is under way.
+    pub(crate) method: Option<Box<str>>,
+}
+
+/// What a CONNECT waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The answer to its login.
+    Login,
+    /// The client's AUTH.
+    Auth,
+    /// Nothing: the login was good.
+    LoggedIn,
+    /// The directory.
+    Claim,
+    /// Nothing: the session is to be made.
+    Granted,
 }
 
 /// The way of a new subscription through the retained messages.
@@ -169,6 +191,7 @@ impl Conn {
             aliases_in: None,
             aliases_out: None,
             pending: None,
+            access: None,
             walks: Walks::default(),
             walking: false,
             bridge: false,
@@ -176,6 +199,15 @@ impl Conn {
             held_acks: 0,
             held_bytes: 0,
         }
+    }
+
+    /// When the client has to have shown again who it is.
+    pub(crate) fn login_expires(&self) -> Time {
+        let expires = self
+            .access
+            .as_ref()
+            .and_then(|access| access.identity.expires);
+        expires.unwrap_or(Time::NEVER)
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use midge_codec::QoS;
 use smallvec::SmallVec;
 
+use crate::access::Action;
 use crate::effects::Mail;
 use crate::events;
 use crate::message::{Message, MessageView};
@@ -412,7 +413,15 @@ impl Shard {
         let retain = as_published && delivery.view.retain;
         // QoS 0 that waited while the client was away goes first [MQTT5-4.6.0-6].
         let is_behind = self.settings.queue_qos0_messages && !session.queue.is_empty();
-        match (qos, session.conn) {
+        let is_persistent = session.is_persistent;
+        let conn = session.conn;
+        if let Some(conn) = conn
+            && !self.may(conn, Action::Deliver, delivery.view.topic)
+        {
+            self.deny_delivery(step, key, conn, delivery, qos, group);
+            return;
+        }
+        match (qos, conn) {
             (QoS::AtMostOnce, Some(conn)) if !is_behind => {
                 let form = Form {
                     retain,
@@ -424,7 +433,7 @@ impl Shard {
             (QoS::AtMostOnce, None) if !self.settings.queue_qos0_messages => {}
             _ => {
                 let message = if qos == QoS::AtMostOnce {
-                    let is_kept = session.is_persistent && group.is_none();
+                    let is_kept = is_persistent && group.is_none();
                     self.record_at_most_once(delivery, target, retain, &ids, is_kept)
                 } else {
                     delivery.keep()
@@ -438,6 +447,32 @@ impl Shard {
                 };
                 self.deliver_queued(step, key, queued, Some(delivery));
             }
+        }
+    }
+
+    /// A client that is connected may not have a message that it is subscribed to.
+    #[cold]
+    fn deny_delivery(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        conn: SlabKey,
+        delivery: &mut Delivery<'_>,
+        qos: QoS,
+        group: Option<(GroupId, u16)>,
+    ) {
+        // The log tells it once in a while, and not for each message.
+        self.is_allowed(step, conn, Action::Deliver, delivery.view.topic);
+        self.stats.publish_dropped += 1;
+        if qos > QoS::AtMostOnce && delivery.view.id != 0 {
+            let queued = Queued {
+                message: delivery.keep(),
+                qos,
+                retain: false,
+                ids: SubscriptionIds::default(),
+                group,
+            };
+            self.record_done(key, &queued, None);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::access::{ControlRequest, Login};
 use crate::connection::ConnId;
 use crate::message::Message;
 use crate::route::{GroupId, SessionRef, Target};
@@ -16,6 +17,10 @@ pub struct Effects {
     /// Requests to the directory of client ids, in order. Each [`DirectoryRequest::Claim`] is answered by
     /// [`crate::Shard::claimed`], at once or later.
     pub directory: Vec<DirectoryRequest>,
+    /// Clients that want to be let in; [`crate::Shard::logged_in`] takes the answers.
+    pub logins: Vec<Login>,
+    /// Requests to the broker itself; [`crate::Shard::control_answered`] takes the answers.
+    pub controls: Vec<ControlRequest>,
     /// Tokens of connections that have bytes in their outbox. Each is listed once until its bytes have
     /// been taken.
     pub dirty: Vec<usize>,

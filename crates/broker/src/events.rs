@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use midge_codec::Version;
 
+use crate::access::Action;
 use crate::connection::Origin;
 use crate::effects::{Effects, LogKind, LogLine};
 
@@ -78,6 +79,31 @@ pub(crate) fn unsubscribed(effects: &mut Effects, client_id: &str, filter: &str)
         LogKind::Unsubscribe,
         format!("{client_id} {filter}"),
     );
+}
+
+pub(crate) fn denied(
+    effects: &mut Effects,
+    action: Action,
+    client_id: &str,
+    user_name: Option<&str>,
+    topic: &str,
+    why: &str,
+) {
+    let action = match action {
+        Action::Publish => "PUBLISH from",
+        Action::Deliver => "delivery to",
+        Action::Subscribe => "SUBSCRIBE from",
+        Action::Unsubscribe => "UNSUBSCRIBE from",
+    };
+    let user = user_name.map_or_else(|| "no user".to_owned(), |name| format!("user '{name}'"));
+    let text = format!("Denied {action} {client_id} ({user}, topic '{topic}'): {why}.");
+    log(effects, LogKind::Notice, text);
+}
+
+pub(crate) fn subscription_removed(effects: &mut Effects, client_id: &str, filter: &str) {
+    let text =
+        format!("Subscription of {client_id} to '{filter}' removed: it is no longer allowed.");
+    log(effects, LogKind::Notice, text);
 }
 
 pub(crate) fn publish_denied(effects: &mut Effects, client_id: &str, topic: &str, why: &str) {

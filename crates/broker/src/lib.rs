@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod connect;
 mod connection;
 mod deliver;
@@ -15,6 +16,7 @@ mod effects;
 mod events;
 mod group;
 mod hold;
+mod login;
 mod member;
 mod message;
 mod outbox;
@@ -37,12 +39,15 @@ mod timer;
 mod window;
 mod write;
 
+pub use access::{
+    Action, ControlRequest, Identity, Login, LoginAnswer, Method, Review, Reviewed, Rights, Says,
+};
 pub use connection::{ConnId, Origin};
 pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, Load, LogKind, LogLine, Mail};
 pub use message::{Message, MessageView};
 pub use midge_proto::Time;
 pub use settings::{ListenerSettings, QueueOverflow, Settings, Versions};
-pub use shard::{Ended, Next, Received, Shard, Step};
+pub use shard::{Ended, Moved, Next, Received, Shard, Step};
 pub use stats::Stats;
 pub use tables::{
     Change, LocalTables, RetainedApplied, RetainedChange, RetainedChanges, RetainedMessages,

@@ -1,10 +1,13 @@
 //! PUBLISH and PUBREL from clients: whether a message is taken, and how that is answered.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use midge_codec::{AckKind, Publish, QoS, ReasonCode, Version};
 use midge_proto::Fault;
 
+use crate::ConnId;
+use crate::access::{Action, ControlRequest};
 use crate::deliver::{Asked, Delivery, Routed};
 use crate::events;
 use crate::message::{MessageView, PublishProperties};
@@ -190,6 +193,10 @@ impl Shard {
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::PAYLOAD_FORMAT_INVALID);
         }
+        if !self.is_allowed(step, key, Action::Publish, view.topic) {
+            self.stats.publish_dropped += 1;
+            return Verdict::Drop(ReasonCode::NOT_AUTHORIZED);
+        }
         if !view.topic.starts_with('$') {
             return Verdict::Take;
         }
@@ -197,7 +204,7 @@ impl Shard {
             if view.qos == QoS::ExactlyOnce {
                 return Verdict::Take;
             }
-            self.answer_control(step, key, view.topic);
+            self.control_received(step, key, view.topic, view.payload);
             return Verdict::Drop(ReasonCode::SUCCESS);
         }
         match denied(view.topic) {
@@ -209,7 +216,7 @@ impl Shard {
                     .get_mut(key)
                     .is_some_and(|conn| !std::mem::replace(&mut conn.denied, true));
                 if is_first {
-                    let client_id = self.client_id(crate::ConnId(key)).unwrap_or_default();
+                    let client_id = self.client_id(ConnId(key)).unwrap_or_default();
                     events::publish_denied(step.effects, client_id, view.topic, why);
                 }
                 Verdict::Drop(ReasonCode::NOT_AUTHORIZED)
@@ -217,8 +224,41 @@ impl Shard {
         }
     }
 
-    /// No `$CONTROL` endpoint exists; the client that asks is told so, and nobody else hears of it.
-    fn answer_control(&mut self, step: &mut Step<'_>, key: SlabKey, topic: &str) {
+    /// A request to the broker itself leaves for who answers it. If nobody does, the client that asks is told
+    /// so, and nobody else hears of it.
+    fn control_received(&mut self, step: &mut Step<'_>, key: SlabKey, topic: &str, payload: &[u8]) {
+        let is_served = self.settings.controls.iter().any(|known| **known == *topic);
+        if !is_served {
+            let answer = br#"{"error": "endpoint not available"}"#;
+            self.control_answered(step, ConnId(key), topic, answer);
+            return;
+        }
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let Some(session) = conn.session.and_then(|key| self.sessions.get(key)) else {
+            return;
+        };
+        step.effects.controls.push(ControlRequest {
+            conn: ConnId(key),
+            listener: Arc::clone(&conn.origin.listener),
+            client_id: Arc::clone(&session.client_id),
+            user_name: session.user_name.as_deref().map(Into::into),
+            topic: topic.into(),
+            payload: payload.into(),
+        });
+    }
+
+    /// Answers a request to the broker itself: to the client that asked alone, on the topic of the request
+    /// with `/response` behind it.
+    pub fn control_answered(
+        &mut self,
+        step: &mut Step<'_>,
+        conn: ConnId,
+        topic: &str,
+        answer: &[u8],
+    ) {
+        let key = conn.0;
         let unsent = self.conns.get(key).map_or(0, |conn| conn.outbox.len());
         if unsent >= self.settings.outbox_bytes_max {
             self.stats.publish_dropped += 1;
@@ -227,7 +267,7 @@ impl Shard {
         let topic = format!("{topic}/response");
         let view = MessageView {
             topic: &topic,
-            payload: br#"{"error": "endpoint not available"}"#,
+            payload: answer,
             properties: &[],
             qos: QoS::AtMostOnce,
             retain: false,
@@ -314,7 +354,7 @@ impl Shard {
                 ));
             }
             if view.topic.starts_with(CONTROL) {
-                self.answer_control(step, key, view.topic);
+                self.control_received(step, key, view.topic, view.payload);
             }
         }
         // A repetition may come before the first is safe.

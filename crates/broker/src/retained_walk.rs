@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use midge_codec::QoS;
 
+use crate::access::Action;
 use crate::message::{Message, MessageView};
 use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Queued, SubscriptionIds};
@@ -178,7 +179,7 @@ impl Shard {
         subscription_id: u32,
     ) {
         let view = message.view();
-        if view.is_expired(step.now) {
+        if view.is_expired(step.now) || !self.may(key, Action::Deliver, view.topic) {
             return;
         }
         let qos = self.effective_qos(view.qos, granted);

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use midge_codec::{Disconnect, Property, ReasonCode};
-use midge_proto::{Fault, Phase};
+use midge_proto::{Answer, Fault, Phase};
 
 use crate::Time;
+use crate::connection::Stage;
 use crate::deliver::{Asked, Delivery};
 use crate::effects::Mail;
 use crate::events;
@@ -27,6 +28,8 @@ pub(crate) enum Cause<'a> {
     Lost(&'a Ended),
     /// The client broke the protocol, or is not let in.
     Fault(&'a Fault),
+    /// It may not be here, and was told so.
+    TurnedAway(Answer, &'a str),
     /// No CONNECT came in time.
     NoConnect,
     /// Nothing came for one and a half times the keep alive.
@@ -51,6 +54,10 @@ impl fmt::Display for Cause<'_> {
             Self::Lost(Ended::ByPeer) => f.write_str("connection closed by client"),
             Self::Lost(Ended::Error(error)) => f.write_str(error),
             Self::Fault(fault) => write!(f, "{fault}"),
+            Self::TurnedAway(Answer::Disconnect(reason) | Answer::ConnAck(_, reason), why) => {
+                write!(f, "{}, {why}", reason.text())
+            }
+            Self::TurnedAway(Answer::Close, why) => f.write_str(why),
             Self::NoConnect => f.write_str("no CONNECT within connect_timeout"),
             Self::KeepAlive => f.write_str("exceeded timeout"),
             Self::TakenOver => f.write_str("session taken over"),
@@ -108,7 +115,11 @@ impl Shard {
         let quiet = matches!(cause, Cause::Disconnect(ReasonCode::SUCCESS));
         let reason = (!quiet).then_some(cause as &dyn fmt::Display);
         if let (None, Some(pending)) = (&client_id, &conn.pending) {
-            self.give_up_claim(step, &pending.client_id, pending.granted);
+            match pending.stage {
+                Stage::Claim => self.give_up_claim(step, &pending.client_id, false),
+                Stage::Granted => self.give_up_claim(step, &pending.client_id, true),
+                Stage::Login | Stage::Auth | Stage::LoggedIn => {}
+            }
         }
         self.log_fault(step, &conn.origin, client_id.as_deref(), reason);
         if conn.protocol.phase() == Phase::Connected {

@@ -55,6 +55,8 @@ pub struct Settings {
     pub connection_messages: bool,
     /// Whether each subscription and unsubscription is logged.
     pub log_subscriptions: bool,
+    /// Topics below `$CONTROL/` that somebody answers, as [`crate::ControlRequest`] says.
+    pub controls: Vec<Box<str>>,
     /// Seconds that a connection has for its CONNECT.
     pub connect_timeout: u64,
     /// What `$SYS/broker/version` says.
@@ -64,9 +66,13 @@ pub struct Settings {
 /// Settings of one listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// Names the listener for whoever judges logins.
+    pub number: u64,
     /// The port, for the log; 0 for a unix socket.
     pub port: u16,
-    /// Whether a client without credentials is let in.
+    /// Whether each CONNECT is judged outside, as [`crate::Login`] says.
+    pub login: bool,
+    /// Whether clients are let in, credentials or not, on a listener without [`Self::login`].
     pub allow_anonymous: bool,
     /// Highest QoS that clients may publish with.
     pub max_qos: QoS,
@@ -149,6 +155,7 @@ impl Default for Settings {
             clientid_prefixes: Vec::new(),
             connection_messages: true,
             log_subscriptions: false,
+            controls: Vec::new(),
             connect_timeout: 30,
             version: concat!("midge version ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -158,7 +165,9 @@ impl Default for Settings {
 impl Default for ListenerSettings {
     fn default() -> Self {
         Self {
+            number: 0,
             port: 1883,
+            login: false,
             allow_anonymous: true,
             max_qos: QoS::ExactlyOnce,
             max_topic_alias: 10,

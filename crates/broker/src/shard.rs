@@ -4,12 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use midge_codec::{AckKind, Header, Packet, PacketType, Publish, QoS, ReasonCode, Version};
+use midge_codec::{AckKind, Auth, Header, Packet, PacketType, Publish, QoS, ReasonCode, Version};
 use midge_proto::{Answer, Fault, Phase};
 use smallvec::SmallVec;
 
 use crate::Time;
-use crate::connection::{Conn, ConnId, Origin};
+use crate::access::Identity;
+use crate::connection::{Conn, ConnId, Origin, Stage};
 use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
 use crate::events;
 use crate::group::GroupQueue;
@@ -50,10 +51,21 @@ pub struct Received {
 pub enum Next {
     /// When there are at least this many from the first that was not consumed.
     Bytes(usize),
+    /// When the connection's login has been answered, with [`Shard::logged_in`].
+    Login,
     /// When the connection's claim has been answered, with [`Shard::claimed`].
     Claim,
     /// Never: the connection is over.
     Closed,
+}
+
+/// What goes with a connection to another shard.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Bytes that were consumed and stand before those that were not.
+    pub packet: Box<[u8]>,
+    /// For [`Shard::vouch`].
+    pub identity: Option<Box<Identity>>,
 }
 
 /// What the start of a connection's bytes was.
@@ -217,16 +229,23 @@ impl Shard {
         ConnId(key)
     }
 
-    /// Gives up a connection without a word to anyone: it moves to another shard.
-    pub fn forget(&mut self, conn: ConnId) {
+    /// Gives up a connection without a word to anyone: it moves to another shard, which is to be given
+    /// what is returned, and all that has not been consumed.
+    pub fn forget(&mut self, conn: ConnId) -> Moved {
+        let mut moved = Moved::default();
         if let Some(conn) = self.conns.remove(conn.0) {
-            if let Some(pending) = &conn.pending {
-                self.unclaim(&pending.client_id);
+            if let Some(pending) = conn.pending {
+                if matches!(pending.stage, Stage::Claim | Stage::Granted) {
+                    self.unclaim(&pending.client_id);
+                }
+                moved.packet = pending.packet.unwrap_or_default();
             }
+            moved.identity = conn.access.map(|access| Box::new(access.identity));
             conn.outbox.take(&mut self.pool);
             // The other shard counts it.
             self.stats.sockets = self.stats.sockets.saturating_sub(1);
         }
+        moved
     }
 
     /// Takes bytes from a connection: those that an earlier call did not consume, and what came after.
@@ -268,6 +287,14 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else {
             return Ok(One::Wait(Next::Closed));
         };
+        if conn.pending.is_some()
+            && let Some(one) = self.go_on_connecting(step, key)?
+        {
+            return Ok(one);
+        }
+        let Some(conn) = self.conns.get(key) else {
+            return Ok(One::Wait(Next::Closed));
+        };
         if conn.answers_unsent > ANSWERS_UNSENT_MAX {
             return Err(Fault::close("the client does not read its answers"));
         }
@@ -291,23 +318,65 @@ impl Shard {
                 let packet = conn.protocol.decode(kind, &header, body)?;
                 self.packet(step, key, packet)?;
             }
-        } else if self.claims(key) {
-            return Ok(One::Wait(Next::Claim));
         } else if kind == PacketType::Connect {
-            self.connect(step, key, header.first, body)?;
-            if self.claims(key) {
-                return Ok(One::Wait(Next::Claim));
+            if conn
+                .pending
+                .as_ref()
+                .is_some_and(|p| p.stage == Stage::Auth)
+            {
+                return Err(Fault::close("second CONNECT"));
             }
+            self.connect(step, key, header.first, body)?;
+            // AUTH may follow, so the packet cannot wait in front of it.
+            if let Some(pending) = self.conns.get_mut(key).and_then(|c| c.pending.as_mut())
+                && pending.method.is_some()
+                && pending.stage == Stage::Login
+            {
+                let length = header.packet_length();
+                pending.packet = bytes.get(..length).map(Into::into);
+                return Ok(One::Packet(length));
+            }
+            if let Some(next) = self.waits_for(key) {
+                return Ok(One::Wait(next));
+            }
+        } else if kind == PacketType::Auth && conn.pending.is_some() {
+            let auth =
+                Auth::decode(conn.version(), body).map_err(|error| Fault::decode(kind, error))?;
+            self.auth_received(step, key, &auth)?;
         } else {
             return Err(Fault::close("the first packet is not CONNECT"));
         }
         Ok(One::Packet(header.packet_length()))
     }
 
-    /// Whether a connection waits for the directory.
-    fn claims(&self, key: SlabKey) -> bool {
+    /// What a connection does that is not let in yet: it waits, or its CONNECT, which AUTH has followed, is
+    /// taken up again.
+    #[cold]
+    fn go_on_connecting(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+    ) -> Result<Option<One>, Fault> {
+        if let Some(next) = self.waits_for(key) {
+            return Ok(Some(One::Wait(next)));
+        }
         let pending = self.conns.get(key).and_then(|conn| conn.pending.as_ref());
-        pending.is_some_and(|pending| !pending.granted)
+        let Some(packet) = pending.and_then(|pending| pending.packet.clone()) else {
+            return Ok(None);
+        };
+        if pending.is_some_and(|pending| pending.stage == Stage::Auth) {
+            return Ok(None);
+        }
+        // It has been read before.
+        if let Ok(Some(header)) = Header::peek(&packet)
+            && let Some(body) = header.body(&packet)
+        {
+            self.connect(step, key, header.first, body)?;
+        }
+        Ok(match self.waits_for(key) {
+            Some(next) => Some(One::Wait(next)),
+            None => Some(One::Packet(0)),
+        })
     }
 
     fn packet(
@@ -327,11 +396,7 @@ impl Shard {
                 Ok(())
             }
             Packet::Disconnect(disconnect) => self.disconnect_received(step, key, &disconnect),
-            // No authentication method is offered, so no connection is let in that could send AUTH.
-            Packet::Auth(_) => Err(Fault::disconnect(
-                ReasonCode::PROTOCOL_ERROR,
-                "AUTH without an authentication method",
-            )),
+            Packet::Auth(auth) => self.auth_received(step, key, &auth),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
@@ -357,7 +422,7 @@ impl Shard {
             .and_then(|conn| conn.pending.as_mut());
         match (waits, answer) {
             (Some(pending), ClaimAnswer::Here) if pending.client_id == *client_id => {
-                pending.granted = true;
+                pending.stage = Stage::Granted;
             }
             (_, ClaimAnswer::Here) => {
                 // The connection went while it waited; somebody must give the id back.
@@ -490,11 +555,20 @@ impl Shard {
             return;
         }
         let deadline = conn.keep_alive.server_deadline();
+        let expires = conn.login_expires();
         if deadline <= step.now {
             self.end(step, key, &Cause::KeepAlive);
+        } else if expires <= step.now {
+            let why = "the login has expired and was not renewed";
+            self.fail(
+                step,
+                key,
+                &Fault::disconnect(ReasonCode::NOT_AUTHORIZED, why),
+            );
         } else {
-            conn.timer = deadline;
-            self.timers.set(deadline, Timer::Conn(key));
+            let next = deadline.min(expires);
+            conn.timer = next;
+            self.timers.set(next, Timer::Conn(key));
         }
     }
 
@@ -539,6 +613,12 @@ impl Shard {
         stats
     }
 
+    /// What the worker calls a connection.
+    #[must_use]
+    pub fn token(&self, conn: ConnId) -> Option<usize> {
+        self.conns.get(conn.0).map(|conn| conn.token)
+    }
+
     /// Which client a connection belongs to, once it has one.
     #[must_use]
     pub fn client_id(&self, conn: ConnId) -> Option<&str> {
@@ -552,11 +632,17 @@ impl Shard {
 
     /// Answers a fault and ends the connection.
     pub(crate) fn fail(&mut self, step: &mut Step<'_>, key: SlabKey, fault: &Fault) {
+        self.answer_fault(step, key, fault.answer);
+        self.end(step, key, &Cause::Fault(fault));
+    }
+
+    /// Tells a peer why its connection ends.
+    pub(crate) fn answer_fault(&mut self, step: &mut Step<'_>, key: SlabKey, answer: Answer) {
         let Some(conn) = self.conns.get(key) else {
             return;
         };
         let connected = conn.protocol.phase() == Phase::Connected;
-        match fault.answer {
+        match answer {
             Answer::Disconnect(reason) if connected => self.send_disconnect(step, key, reason),
             Answer::ConnAck(version, reason) if !connected => {
                 self.send_refusal(step, key, version, reason);
@@ -564,7 +650,6 @@ impl Shard {
             // [MQTT5-3.14.0-1]: no DISCONNECT before a successful CONNACK.
             Answer::Disconnect(_) | Answer::ConnAck(..) | Answer::Close => {}
         }
-        self.end(step, key, &Cause::Fault(fault));
     }
 
     /// Sends DISCONNECT to a 5.0 client. Servers of 3.x have no such packet.

@@ -10,8 +10,10 @@ use midge_codec::{
 use midge_proto::Fault;
 use smallvec::SmallVec;
 
+use crate::access::Action;
 use crate::connection::RetainedWalk;
 use crate::events;
+use crate::login::mounted;
 use crate::persist::journal::{HeldPacket, HeldSubAck};
 use crate::publish::LEVELS_MAX;
 use crate::retained::Walk;
@@ -100,6 +102,16 @@ impl Shard {
         id: u32,
         added: &mut bool,
     ) -> ReasonCode {
+        let Some(conn) = self.conns.get(key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        if conn.access.is_some() {
+            let listener = Arc::clone(&conn.origin.listener);
+            let name = mounted(listener.mount_point.as_deref(), subscription.filter);
+            if !self.is_allowed(step, key, Action::Subscribe, &name) {
+                return ReasonCode::NOT_AUTHORIZED;
+            }
+        }
         let Some(conn) = self.conns.get_mut(key) else {
             return ReasonCode::UNSPECIFIED_ERROR;
         };
@@ -271,6 +283,16 @@ impl Shard {
     }
 
     fn unsubscribe_one(&mut self, step: &mut Step<'_>, key: SlabKey, filter: &str) -> ReasonCode {
+        let Some(conn) = self.conns.get(key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        if conn.access.is_some() {
+            let listener = Arc::clone(&conn.origin.listener);
+            let name = mounted(listener.mount_point.as_deref(), filter);
+            if !self.is_allowed(step, key, Action::Unsubscribe, &name) {
+                return ReasonCode::NOT_AUTHORIZED;
+            }
+        }
         let Some(session_key) = self.session_key(key) else {
             return ReasonCode::UNSPECIFIED_ERROR;
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use midge_codec::{Ack, AckKind, Packet, QoS, ReasonCode};
 use midge_proto::{Acked, Fault, Resend};
 
+use crate::access::Action;
 use crate::deliver::Delivery;
 use crate::effects::Load;
 use crate::events;
@@ -595,7 +596,10 @@ impl Shard {
                 session.overflowing = false;
             }
             let size = queued.message.size();
-            if queued.message.is_expired(step.now) {
+            let is_expired = queued.message.is_expired(step.now);
+            if is_expired
+                || !self.is_allowed(step, conn_key, Action::Deliver, queued.message.view().topic)
+            {
                 // [MQTT5-3.3.2-5]
                 self.uncount(size);
                 self.stats.publish_dropped += 1;

@@ -73,6 +73,12 @@ impl Connection {
         self.authenticates = authenticates;
     }
 
+    /// Notes that a server answers a CONNECT of this version with AUTH, so that AUTH may come back.
+    pub const fn challenged(&mut self, version: Version) {
+        self.version = version;
+        self.authenticates = true;
+    }
+
     /// Sets the largest packet in bytes that this end accepts; 0 for no limit but the protocol's.
     pub const fn set_packet_size_max(&mut self, bytes: u32) {
         self.packet_size_max = bytes;

@@ -13,6 +13,7 @@ mod include;
 mod lines;
 pub mod options;
 mod persistence;
+mod plugin;
 mod settings;
 mod suggest;
 mod value;
@@ -24,7 +25,8 @@ pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
 pub use options::reference;
 pub use settings::{
-    General, ListenerSettings, Persistence, PersistenceSync, ProtocolVersions, QueueOverflow,
+    DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync, ProtocolVersions,
+    QueueOverflow,
 };
 
 use draft::Draft;

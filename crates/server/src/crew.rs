@@ -152,6 +152,15 @@ pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
+/// A secret for this life of the broker.
+pub(crate) fn secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    for part in secret.chunks_mut(8) {
+        part.copy_from_slice(&random().to_ne_bytes());
+    }
+    secret
+}
+
 pub(crate) fn join(threads: Threads) {
     for thread in threads {
         // A worker that panicked has said so.

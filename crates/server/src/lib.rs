@@ -6,6 +6,7 @@
 //! signals and reloads the configuration. What they share is the routing table, the retained messages
 //! and the directory of client ids; everything else goes from mailbox to mailbox.
 
+mod access;
 pub mod auth_fetch;
 pub mod config;
 mod control;

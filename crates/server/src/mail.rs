@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use midge_broker::route::SessionRef;
-use midge_broker::{Mail, Message, Origin, Settings};
+use midge_broker::{
+    ConnId, Identity, LoginAnswer, Mail, Message, Origin, Review, Reviewed, Settings,
+};
 use midge_reactor::{Bounds, Pressure, Sender, Stream};
 
 use crate::seats::Seat;
@@ -29,6 +31,24 @@ pub(crate) enum WorkerMail {
     },
     /// The settings have changed.
     Settings(Arc<Settings>),
+    /// A login has been judged.
+    LoggedIn {
+        /// Whose.
+        conn: ConnId,
+        /// How.
+        answer: LoginAnswer,
+    },
+    /// A request to `$CONTROL/…` has been carried out.
+    ControlAnswered {
+        /// Who asked.
+        conn: ConnId,
+        /// On which topic.
+        topic: Box<str>,
+        /// The answer.
+        answer: Box<[u8]>,
+    },
+    /// What clients may do may have changed.
+    Review(Arc<Reviewer>),
     /// The clients of this listener may not stay.
     Expel(u64),
     /// A line of the log that is to be published.
@@ -42,6 +62,9 @@ pub(crate) enum WorkerMail {
     ShutDown,
 }
 
+/// Says what becomes of a client whose rights may have changed.
+pub(crate) type Reviewer = dyn Fn(&Reviewed<'_>) -> Review + Send + Sync;
+
 /// A connection that comes to a worker.
 pub(crate) struct Arrival {
     pub(crate) stream: Stream,
@@ -49,6 +72,8 @@ pub(crate) struct Arrival {
     pub(crate) seat: Seat,
     /// What has been read from it and not been dealt with: at another worker, a whole CONNECT.
     pub(crate) bytes: Vec<u8>,
+    /// Who the client was found to be, at another worker.
+    pub(crate) identity: Option<Box<Identity>>,
 }
 
 impl WorkerMail {
@@ -65,6 +90,8 @@ impl WorkerMail {
                 Mail::GroupPull { .. } | Mail::StatsRequest { .. } | Mail::Stats { .. },
             )
             | Self::Settings(_)
+            | Self::LoggedIn { .. }
+            | Self::Review(_)
             | Self::Expel(_)
             | Self::ShutDown => 0,
             Self::Loaded { messages, .. } => messages
@@ -72,6 +99,7 @@ impl WorkerMail {
                 .filter_map(|(_, message)| message.as_ref())
                 .map(|message| message.size())
                 .sum(),
+            Self::ControlAnswered { answer, .. } => answer.len(),
             Self::Arrival(arrival) => arrival.bytes.len(),
             Self::LogLine { line, .. } => line.len(),
         };

@@ -15,12 +15,13 @@ use midge_reactor::{
     cores, spawn,
 };
 
+use crate::access::Guard;
 use crate::config::{self, Config};
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, ToWorker,
     limit, open,
 };
-use crate::crew::{Crew, join, publish_log, random};
+use crate::crew::{Crew, join, publish_log, random, secret};
 use crate::directory::Directory;
 use crate::log::{Kind, LogError, Logger};
 use crate::persistence::{Checkpoints, Loads, Persistence, restore};
@@ -103,6 +104,8 @@ pub enum StartError {
     Log(LogError),
     /// The state cannot be kept, for this reason.
     Persistence(String),
+    /// A file that decides who may come in cannot be used, for this reason.
+    Access(String),
     /// The system refuses threads, descriptors or the like.
     System(io::Error),
 }
@@ -186,6 +189,7 @@ impl Bound {
         let shared = Arc::new(Shared {
             tables: SharedLocks::new(random()),
             directory: Directory::new(general.global_max_clients.map(limit)),
+            guard: Guard::new(logger.clone(), secret()),
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
         });
         let settings = self
@@ -193,7 +197,18 @@ impl Bound {
             .iter()
             .map(|listener| Arc::clone(&listener.settings))
             .collect();
-        let settings = Arc::new(broker_settings(general, settings));
+        let by_number: Vec<_> = self
+            .listeners
+            .iter()
+            .zip(&self.config.listeners)
+            .map(|(open, config)| (open.seats.listener, config.settings.clone()))
+            .collect();
+        shared
+            .guard
+            .set_listeners(&by_number)
+            .map_err(StartError::Access)?;
+        let controls = shared.guard.controls();
+        let settings = Arc::new(broker_settings(general, settings, controls));
 
         let now = Time(self.clock.now_ms());
         let mut shards: Vec<Shard> = (0..count)
@@ -218,6 +233,8 @@ impl Bound {
         let commands = mailbox.sender(None);
         let crew = Crew::prepare(count).map_err(StartError::System)?;
         let senders = crew.senders();
+        let logins = shared.guard.start(crew.senders());
+        let logins = logins.map_err(StartError::System)?;
         let loads = match &persistence {
             Some(kept) => {
                 let workers = crew.senders();
@@ -277,6 +294,7 @@ impl Bound {
             let ending = control.run();
             control.stop();
             join(crew);
+            drop(logins);
             drop(loads);
             // Commits what waits, and closes the store.
             drop(persistence);
@@ -416,7 +434,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
-            Self::Persistence(text) => f.write_str(text),
+            Self::Persistence(text) | Self::Access(text) => f.write_str(text),
             Self::System(error) => write!(f, "Error: Unable to start: {error}."),
         }
     }
@@ -427,7 +445,7 @@ impl Error for StartError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Log(error) => Some(error),
-            Self::Persistence(_) => None,
+            Self::Persistence(_) | Self::Access(_) => None,
             Self::System(error) => Some(error),
         }
     }

@@ -15,6 +15,7 @@ pub const VERSION: &str = concat!("midge version ", env!("CARGO_PKG_VERSION"));
 pub(crate) fn broker_settings(
     general: &General,
     listeners: Vec<Arc<ListenerSettings>>,
+    controls: Vec<Box<str>>,
 ) -> Settings {
     let kinds = if general.log.destinations.is_none() {
         Kinds::NONE
@@ -58,19 +59,23 @@ pub(crate) fn broker_settings(
         clientid_prefixes: general.clientid_prefix.iter().cloned().collect(),
         connection_messages: general.connection_messages,
         log_subscriptions: kinds.contains(Kind::Subscribe) || kinds.contains(Kind::Unsubscribe),
+        controls,
         connect_timeout: general.connect_timeout_secs.into(),
         version: VERSION.to_owned(),
     }
 }
 
-/// The settings of one listener, which is open on `port` (0 for a unix socket).
+/// The settings of one listener, which is called `number` and open on `port` (0 for a unix socket).
 pub(crate) fn listener_settings(
     settings: &config::ListenerSettings,
+    number: u64,
     port: u16,
 ) -> ListenerSettings {
     let versions = settings.accept_protocol_versions;
     ListenerSettings {
+        number,
         port,
+        login: settings.asks_who_comes(),
         allow_anonymous: settings.allow_anonymous,
         max_qos: match settings.max_qos {
             0 => QoS::AtMostOnce,
@@ -107,6 +112,7 @@ mod tests {
     fn of(text: &str) -> Settings {
         broker_settings(
             &Config::parse(text, "test.conf").unwrap().general,
+            Vec::new(),
             Vec::new(),
         )
     }
@@ -147,7 +153,7 @@ mod tests {
         let text = "listener 1884\nmax_qos 1\nmount_point a/\nmax_topic_alias 3\n\
                     accept_protocol_versions 5\nallow_anonymous true\n";
         let config = Config::parse(text, "test.conf").unwrap();
-        let settings = listener_settings(&config.listeners[0].settings, 1884);
+        let settings = listener_settings(&config.listeners[0].settings, 1, 1884);
         assert_eq!(settings.port, 1884);
         assert_eq!(settings.max_qos, QoS::AtLeastOnce);
         assert_eq!(settings.mount_point.as_deref(), Some("a/"));

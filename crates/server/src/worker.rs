@@ -6,6 +6,7 @@
 
 mod arrive;
 mod core;
+mod login;
 mod read;
 mod sockets;
 mod write;
@@ -19,6 +20,7 @@ use midge_broker::{Ended, MessageView, Settings, Shard, Time};
 use midge_codec::QoS;
 use midge_reactor::{Clock, Mailbox, Poller, Ready};
 
+use crate::access::Guard;
 use crate::directory::Directory;
 use crate::log::Logger;
 use crate::mail::{Post, WorkerMail};
@@ -43,6 +45,8 @@ const CLOCK_LOOK_MS: u64 = 1_000;
 pub(crate) struct Shared {
     pub(crate) tables: SharedLocks,
     pub(crate) directory: Directory,
+    /// Judges logins and requests to `$CONTROL/…`.
+    pub(crate) guard: Guard,
     /// Connections of each worker, those on their way to it included.
     pub(crate) loads: Vec<AtomicUsize>,
 }
@@ -151,6 +155,7 @@ impl Worker {
         self.paused =
             !self.post.is_free() || self.keeper.as_ref().is_some_and(|keeper| keeper.is_full());
         self.read_ready(tables);
+        self.settle_logins(tables);
         self.core.fire(tables);
         self.settle_directory(tables);
         self.give_up_lingering();
@@ -183,6 +188,19 @@ impl Worker {
             }
             WorkerMail::Settings(settings) => {
                 self.core.reconfigure(settings, tables);
+            }
+            WorkerMail::LoggedIn { conn, answer } => self.logged_in(conn, answer, tables),
+            WorkerMail::ControlAnswered {
+                conn,
+                topic,
+                answer,
+            } => {
+                let (shard, mut step) = self.core.step(tables);
+                shard.control_answered(&mut step, conn, &topic, &answer);
+            }
+            WorkerMail::Review(reviewer) => {
+                let (shard, mut step) = self.core.step(tables);
+                shard.review(&mut step, &mut |reviewed| reviewer(reviewed));
             }
             WorkerMail::Expel(listener) => self.expel(listener, tables),
             WorkerMail::LogLine { topic, line } => self.publish_log(topic, &line, tables),

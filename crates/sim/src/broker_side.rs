@@ -420,7 +420,8 @@ impl BrokerSide {
             match received.next {
                 Next::Bytes(count) => socket.needed = count,
                 Next::Claim => socket.claims = true,
-                Next::Closed => {}
+                // Nobody has to log in here.
+                Next::Login | Next::Closed => {}
             }
         }
         self.compare(world, links, model, at)

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use midge_broker::persist::{Records, Restoration};
 use midge_broker::{
-    ClaimAnswer, ConnId, DirectoryRequest, Effects, Ended, ListenerSettings, LocalTables, LogLine,
-    Mail, Next, Origin, Settings, Shard, SharedTables, Stats, Step, Time,
+    ClaimAnswer, ConnId, ControlRequest, DirectoryRequest, Effects, Ended, ListenerSettings,
+    LocalTables, LogLine, Login, LoginAnswer, Mail, Next, Origin, Review, Reviewed, Settings,
+    Shard, SharedTables, Stats, Step, Time,
 };
 
 use crate::client::Builder;
@@ -46,6 +47,11 @@ pub(crate) struct World {
     mail_held: bool,
     claims_held: bool,
     claims: Vec<(u16, ConnId, Arc<str>)>,
+    /// Answers logins; those that it does not answer wait.
+    judge: Box<Judge>,
+    logins: Vec<(u16, Login)>,
+    /// What clients asked of the broker itself.
+    pub(crate) controls: Vec<ControlRequest>,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) log: Vec<LogLine>,
     disk: Disk,
@@ -54,6 +60,9 @@ pub(crate) struct World {
     settings: Arc<Settings>,
     listeners: Vec<Arc<ListenerSettings>>,
 }
+
+/// Answers a login, or leaves it waiting.
+pub(crate) type Judge = dyn FnMut(&Login) -> Option<LoginAnswer>;
 
 /// Where virtual time begins: not at zero, like a machine that has been up for a while.
 const START: Time = Time(1_000_000);
@@ -93,6 +102,9 @@ impl Cluster {
             mail_held: false,
             claims_held: false,
             claims: Vec::new(),
+            judge: Box::new(|_| None),
+            logins: Vec::new(),
+            controls: Vec::new(),
             sockets: Vec::new(),
             log: Vec::new(),
             disk: Disk::default(),
@@ -285,6 +297,42 @@ impl Cluster {
         self.settle();
     }
 
+    /// Answers logins from now on, and those that wait.
+    pub(crate) fn set_judge(&self, judge: impl FnMut(&Login) -> Option<LoginAnswer> + 'static) {
+        let mut world = self.0.borrow_mut();
+        world.judge = Box::new(judge);
+        for shard in 0..world.shard_count() {
+            world.answer_logins(shard);
+        }
+        for token in 0..world.sockets.len() {
+            world.feed(token, &[]);
+        }
+        drop(world);
+        self.settle();
+    }
+
+    /// Has `judge` look at every client.
+    pub(crate) fn review(&self, mut judge: impl FnMut(&Reviewed<'_>) -> Review) {
+        let mut world = self.0.borrow_mut();
+        for shard in 0..world.shard_count() {
+            world.call(shard, |shard, step| shard.review(step, &mut judge));
+        }
+        drop(world);
+        self.settle();
+    }
+
+    /// Answers what a client asked of the broker itself.
+    pub(crate) fn answer_control(&self, token: usize, topic: &str, answer: &[u8]) {
+        let mut world = self.0.borrow_mut();
+        let socket = &world.sockets[token];
+        let (shard, conn) = (socket.shard, socket.conn.unwrap());
+        world.call(shard, |shard, step| {
+            shard.control_answered(step, conn, topic, answer);
+        });
+        drop(world);
+        self.settle();
+    }
+
     /// Limits how many client ids there may be.
     pub(crate) fn set_clients_max(&self, most: usize) {
         self.0.borrow_mut().clients_max = most;
@@ -434,9 +482,15 @@ impl World {
         socket.shard = home;
         socket.claim_pending = false;
         let origin = socket.origin.clone();
-        self.shards[from].forget(conn);
+        let moved = self.shards[from].forget(conn);
         let conn = self.call(home, |shard, step| shard.open(step, token, origin));
-        self.sockets[token].conn = Some(conn);
+        if let Some(identity) = moved.identity {
+            self.shards[usize::from(home)].vouch(conn, identity);
+        }
+        let socket = &mut self.sockets[token];
+        socket.conn = Some(conn);
+        let unread = std::mem::take(&mut socket.unread);
+        socket.unread = [&*moved.packet, &unread].concat();
     }
 
     fn token_of(&self, shard: u16, conn: ConnId) -> Option<usize> {
@@ -482,6 +536,7 @@ impl World {
             socket.unread = unread[received.consumed..].to_vec();
             match received.next {
                 Next::Claim => {}
+                Next::Login => self.answer_logins(shard),
                 Next::Closed => {
                     socket.unread.clear();
                     return;
@@ -492,6 +547,26 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Lets the judge answer what waits for it.
+    fn answer_logins(&mut self, shard: u16) {
+        let new = std::mem::take(&mut self.effects[usize::from(shard)].logins);
+        self.logins
+            .extend(new.into_iter().map(|login| (shard, login)));
+        let mut judge = std::mem::replace(&mut self.judge, Box::new(|_| None));
+        for (shard, login) in std::mem::take(&mut self.logins) {
+            let Some(answer) = judge(&login) else {
+                self.logins.push((shard, login));
+                continue;
+            };
+            let conn = login.conn;
+            self.call(shard, |shard, step| shard.logged_in(step, conn, answer));
+            if let Some(token) = self.token_of(shard, conn) {
+                self.sockets[token].claim_pending = false;
+            }
+        }
+        self.judge = judge;
     }
 
     fn commit(&mut self) -> bool {
@@ -587,8 +662,11 @@ impl World {
                 self.flush(token);
             }
         }
+        // A client that is in and sends AUTH does not wait.
+        self.answer_logins(shard);
         let effects = &mut self.effects[place];
         self.log.append(&mut effects.log);
+        self.controls.append(&mut effects.controls);
         for (to, mail) in effects.mail.drain(..) {
             assert_ne!(to, shard, "mail to oneself does not leave");
             self.mail.entry((shard, to)).or_default().push_back(mail);

@@ -4,14 +4,15 @@
 //! it. That place is kept for each file of its own, so that a file in `include_dir` begins afresh;
 //! what is set is kept in the draft, and every fault is collected with its file and line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, EXIT_CONFIG};
 use super::include::{Files, Level, Unreadable};
 use super::lines::{Line, NotText, TextFault, lines};
 use super::options::{OptionDef, Scope, Status, ValueType, find};
 use super::persistence::{PersistenceDraft, Placed};
-use super::settings::{General, ListenerSettings};
+use super::plugin::{Configured, Loaded, plugin_option};
+use super::settings::{DynamicSecurity, General, ListenerSettings};
 use super::suggest::closest;
 use super::value::{Args, Fault, malformed_utf8, shown};
 use super::{DEFAULT_PORT, Endpoint, Note, NoteLevel};
@@ -46,6 +47,8 @@ pub(super) struct Draft {
     pub(super) include: Option<String>,
     /// Options that would be those of a listener with `per_listener_settings`.
     pub(super) general_security: Security,
+    /// Plugins by name.
+    pub(super) plugins: Loaded,
     place: Place,
     pub(super) notes: Vec<Note>,
     pub(super) errors: Vec<ConfigError>,
@@ -67,6 +70,9 @@ pub(super) struct Security {
     pub(super) allow_anonymous: Option<bool>,
     pub(super) allow_zero_length_clientid: Option<bool>,
     pub(super) auto_id_prefix: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) acl_file: Option<PathBuf>,
+    pub(super) dynamic_security: Option<DynamicSecurity>,
 }
 
 /// Where in which file reading has come to.
@@ -79,8 +85,8 @@ struct Place {
     listener: Option<usize>,
     /// Whether options of bridges may stand here.
     bridge: bool,
-    /// Whether options of plugins may stand here.
-    plugin: bool,
+    /// The plugin that options may be for.
+    plugin: Option<Configured>,
 }
 
 impl Default for Draft {
@@ -100,6 +106,7 @@ impl Default for Draft {
             log_kinds: None,
             include: None,
             general_security: Security::default(),
+            plugins: Loaded::default(),
             place: Place::start(String::new(), Level::Top),
             notes: Vec::new(),
             errors: Vec::new(),
@@ -115,7 +122,7 @@ impl Place {
             level,
             listener: None,
             bridge: false,
-            plugin: false,
+            plugin: None,
         }
     }
 }
@@ -207,6 +214,7 @@ impl Draft {
             self.note(NoteLevel::Notice, text);
         }
         match option.set {
+            _ if option.name == "plugin_opt_*" => plugin_option(self, line.name, &mut args)?,
             Some(set) => set(self, &mut args)?,
             None => check_value(&mut args)?,
         }
@@ -267,7 +275,7 @@ impl Draft {
                 }
             }
             Scope::Plugin => {
-                if !self.place.plugin {
+                if self.place.plugin.is_none() {
                     return Err(Fault::new(
                         format!(
                             "Error: The '{name}' option requires plugin/global_plugin/plugin_load \
@@ -294,9 +302,6 @@ impl Draft {
         }
         match name {
             "connection" => self.place.bridge = true,
-            "plugin" | "auth_plugin" | "global_plugin" | "plugin_load" | "plugin_use" => {
-                self.place.plugin = true;
-            }
             _ => {}
         }
         if args.option.value == ValueType::Flag {
@@ -333,6 +338,32 @@ impl Draft {
             return &mut listener.security;
         }
         &mut self.general_security
+    }
+
+    /// The plugin that options are for.
+    pub(super) fn plugin(&self) -> Option<Configured> {
+        self.place.plugin.clone()
+    }
+
+    /// Lets options be for a plugin.
+    pub(super) fn set_plugin(&mut self, plugin: Configured) {
+        self.place.plugin = Some(plugin);
+    }
+
+    /// Lets options be general again.
+    pub(super) fn leave_listener(&mut self) {
+        self.place.listener = None;
+    }
+
+    /// Notes something about the configuration as a whole.
+    pub(super) fn note_here(&mut self, level: NoteLevel, text: &str) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(Note {
+                text: text.to_owned(),
+                place: None,
+                level,
+            });
+        }
     }
 
     /// Begins a listener, which the options that follow describe.

@@ -36,6 +36,7 @@ impl Draft {
             self.listen_locally(&command_line.ports);
         }
         self.finish_log(command_line);
+        self.check_plugins();
         self.finish_persistence(environment);
         let listeners = self
             .listeners
@@ -141,6 +142,15 @@ impl Draft {
         {
             settings.auto_id_prefix.clone_from(prefix);
         }
+        settings.password_file = own
+            .password_file
+            .clone()
+            .or_else(|| general.password_file.clone());
+        settings.acl_file = own.acl_file.clone().or_else(|| general.acl_file.clone());
+        settings.dynamic_security = own
+            .dynamic_security
+            .clone()
+            .or_else(|| general.dynamic_security.clone());
         ListenerConfig {
             endpoint: listener.endpoint.clone(),
             settings,

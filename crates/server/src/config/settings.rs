@@ -134,6 +134,14 @@ settings! {
         "listener_auto_id_prefix" => auto_id_prefix: String = "auto-".to_owned(),
         /// Connections that may be open on this listener.
         "max_connections" => max_connections: Option<NonZeroU32> = None,
+        /// The file with user names and hashes of passwords.
+        "password_file" => password_file: Option<PathBuf> = None,
+        /// The file that says who may publish and subscribe what.
+        "acl_file" => acl_file: Option<PathBuf> = None,
+        /// Clients, groups and roles that administrators change while the broker runs.
+        "plugin" => dynamic_security: Option<DynamicSecurity> = None,
+        /// Whether the user name takes the place of the client identifier.
+        "use_username_as_clientid" => use_username_as_clientid: bool = false,
         /// The highest QoS that clients may use: 0, 1 or 2.
         "max_qos" => max_qos: u8 = 2,
         /// Topic aliases that a client may use; 0 forbids them.
@@ -156,6 +164,34 @@ settings! {
         "persistence_file" => file: String = "mosquitto.db".to_owned(),
         /// What has become of a message when it is acknowledged.
         "persistence_sync" => sync: PersistenceSync = PersistenceSync::Always,
+    }
+}
+
+impl ListenerSettings {
+    /// Whether each CONNECT is judged by files or methods.
+    pub(crate) const fn asks_who_comes(&self) -> bool {
+        self.password_file.is_some()
+            || self.acl_file.is_some()
+            || self.dynamic_security.is_some()
+            || self.use_username_as_clientid
+    }
+}
+
+/// Where dynamic security keeps what it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicSecurity {
+    /// Its file (`plugin_opt_config_file`), which is made when it is not there.
+    pub config_file: PathBuf,
+    /// The file with the first administrator's password (`plugin_opt_password_init_file`).
+    pub password_init_file: Option<PathBuf>,
+}
+
+impl Default for DynamicSecurity {
+    fn default() -> Self {
+        Self {
+            config_file: PathBuf::from("dynamic-security.json"),
+            password_init_file: None,
+        }
     }
 }
 

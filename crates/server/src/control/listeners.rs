@@ -130,7 +130,7 @@ pub(crate) fn open(
     });
     Ok(OpenListener {
         endpoint: config.endpoint.clone(),
-        settings: Arc::new(listener_settings(&config.settings, port)),
+        settings: Arc::new(listener_settings(&config.settings, number, port)),
         seats: Arc::new(seats),
         gate: AcceptGate::new(rate, opening.clock.now_ms()),
         sockets: sockets.collect(),
@@ -189,7 +189,11 @@ impl OpenListener {
 
     /// Takes other settings, for those who connect from now on.
     pub(super) fn set(&mut self, settings: &config::ListenerSettings) {
-        self.settings = Arc::new(listener_settings(settings, self.port()));
+        self.settings = Arc::new(listener_settings(
+            settings,
+            self.seats.listener,
+            self.port(),
+        ));
         self.seats.set_max(settings.max_connections.map(limit));
     }
 }
@@ -366,6 +370,7 @@ impl Control {
             PeerAddress::Unix(_) => None,
         };
         self.place(Arrival {
+            identity: None,
             stream,
             origin: Origin {
                 listener: Arc::clone(&listener.settings),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::listeners::{Opening, limit, open};
 use super::{Control, OpenListener};
-use crate::config::{Changes, Config, ListenerChange, ListenerConfig, Note, NoteLevel};
+use crate::config::{
+    Changes, Config, ListenerChange, ListenerConfig, ListenerSettings, Note, NoteLevel,
+};
 use crate::log::Kind;
 use crate::mail::WorkerMail;
 use crate::server::ReloadError;
@@ -53,6 +55,14 @@ impl Control {
         for note in &changes.notes {
             self.log_note(note);
         }
+        if let Err(text) = self.shared.guard.set_listeners(&self.gates_of(&new)) {
+            self.logger.log(Kind::Error, text.clone());
+            self.logger.log(
+                Kind::Error,
+                "Error: The configuration has not been changed, since a file of the new one cannot be used.",
+            );
+            return Err(ReloadError(text));
+        }
         if let Err(error) = self.reload_listeners(&changes, &new) {
             self.logger.log(Kind::Error, error.to_string());
             self.logger.log(
@@ -60,6 +70,13 @@ impl Control {
                 "Error: The configuration has not been changed, since a listener of the new one \
                  cannot be opened.",
             );
+            if let Err(text) = self
+                .shared
+                .guard
+                .set_listeners(&self.gates_of(&self.config))
+            {
+                self.logger.log(Kind::Error, text);
+            }
             return Err(error);
         }
         for change in &changes.changed {
@@ -68,8 +85,32 @@ impl Control {
         new.keep_fixed(&self.config);
         self.config = new;
         self.reopen_log();
+        // Listeners that are new have their numbers by now, and those that have gone need no gate.
+        if let Err(text) = self
+            .shared
+            .guard
+            .set_listeners(&self.gates_of(&self.config))
+        {
+            self.logger.log(Kind::Error, text);
+        }
         self.apply_general();
+        self.shared.guard.review_all();
         Ok(())
+    }
+
+    /// What decides about the clients of each listener that is open, by number.
+    fn gates_of(&self, config: &Config) -> Vec<(u64, ListenerSettings)> {
+        let mut gates = Vec::new();
+        for listener in &config.listeners {
+            let open = self
+                .listeners
+                .iter()
+                .find(|open| open.endpoint == listener.endpoint);
+            // A new one is looked at under a number that nobody has.
+            let number = open.map_or(u64::MAX, |open| open.seats.listener);
+            gates.push((number, listener.settings.clone()));
+        }
+        gates
     }
 
     /// Closes and opens listeners; if one cannot be opened, those that were closed open again.
@@ -144,10 +185,10 @@ impl Control {
             .iter_mut()
             .find(|listener| listener.endpoint == change.endpoint);
         let Some(listener) = place else { return };
-        let was_open_to_all = listener.settings.allow_anonymous;
+        let was_open_to_all = !listener.settings.login;
         listener.set(&change.settings);
-        // Nobody but anonymous clients can have come through it.
-        if was_open_to_all && !listener.settings.allow_anonymous {
+        // Nobody was asked who they are.
+        if was_open_to_all && (!listener.settings.allow_anonymous || listener.settings.login) {
             let number = listener.seats.listener;
             self.tell_workers(|| WorkerMail::Expel(number));
         }
@@ -166,7 +207,11 @@ impl Control {
             .iter()
             .map(|listener| Arc::clone(&listener.settings))
             .collect();
-        let settings = Arc::new(broker_settings(&self.config.general, listeners));
+        let settings = Arc::new(broker_settings(
+            &self.config.general,
+            listeners,
+            self.shared.guard.controls(),
+        ));
         self.tell_workers(|| WorkerMail::Settings(Arc::clone(&settings)));
     }
 

@@ -29,6 +29,7 @@ impl Worker {
             origin,
             seat,
             bytes,
+            identity,
         } = arrival;
         if self.stops_at.is_some() {
             self.discount_load();
@@ -52,6 +53,9 @@ impl Worker {
         }
         let (shard, mut step) = self.core.step(tables);
         let conn = shard.open(&mut step, key.slot(), origin);
+        if let Some(identity) = identity {
+            shard.vouch(conn, identity);
+        }
         socket.conn = Some(conn);
         if !bytes.is_empty() {
             self.feed(key, conn, &bytes, tables);
@@ -60,7 +64,7 @@ impl Worker {
 
     /// Hands a connection whose session lives at `worker` over, with what it has sent.
     pub(super) fn move_to(&mut self, worker: u16, key: Key, conn: ConnId, unread: &[u8]) {
-        self.core.shard.forget(conn);
+        let moved = self.core.shard.forget(conn);
         let Some(mut socket) = self.sockets.remove(key) else {
             return;
         };
@@ -75,7 +79,8 @@ impl Worker {
             stream: socket.stream,
             origin: *origin,
             seat: socket.seat,
-            bytes: unread.to_vec(),
+            bytes: [&*moved.packet, unread].concat(),
+            identity: moved.identity,
         };
         self.post
             .add(worker, WorkerMail::Arrival(Box::new(arrival)));

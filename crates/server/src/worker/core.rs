@@ -79,6 +79,7 @@ impl Core {
         !effects.dirty.is_empty()
             || !effects.closed.is_empty()
             || !effects.mail.is_empty()
+            || !effects.logins.is_empty()
             || self.shard.has_work()
     }
 }

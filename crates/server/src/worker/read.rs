@@ -92,7 +92,7 @@ impl Worker {
         if event.closed {
             socket.hung_up = true;
         }
-        if event.readable && socket.conn.is_some() && !socket.queued {
+        if event.readable && socket.conn.is_some() && !socket.queued && !socket.logs_in {
             socket.queued = true;
             self.input.readable.push_back(key);
         }
@@ -102,10 +102,36 @@ impl Worker {
     pub(super) fn read_to_end(&mut self, key: Key) {
         if let Some(socket) = self.sockets.get_mut(key) {
             socket.hung_up = true;
-            if !socket.queued {
+            if !socket.queued && !socket.logs_in {
                 socket.queued = true;
                 self.input.readable.push_back(key);
             }
+        }
+    }
+
+    /// Goes on with a connection whose login has been answered.
+    pub(super) fn read_on(&mut self, conn: ConnId, tables: &mut TurnTables<'_>) {
+        let token = self.core.shard.token(conn);
+        let Some((key, socket)) = token.and_then(|token| self.sockets.by_token(token)) else {
+            return;
+        };
+        if !mem::take(&mut socket.logs_in) {
+            return;
+        }
+        let partial = socket.partial.take();
+        let bytes = partial.as_ref().map_or(&[][..], |partial| &partial.bytes);
+        self.feed(key, conn, bytes, tables);
+        if let Some(partial) = partial {
+            self.input.give_back(partial);
+        }
+        // What has come meanwhile has been reported already.
+        if let Some(socket) = self.sockets.get_mut(key)
+            && socket.conn.is_some()
+            && !socket.queued
+            && !socket.logs_in
+        {
+            socket.queued = true;
+            self.input.readable.push_back(key);
         }
     }
 
@@ -144,6 +170,9 @@ impl Worker {
         let Some(conn) = socket.conn else {
             return Again::No;
         };
+        if socket.logs_in {
+            return Again::No;
+        }
         let waiting = socket
             .partial
             .as_ref()
@@ -249,6 +278,13 @@ impl Worker {
                     shown = self.input.chunk_bytes.max(needed);
                 }
                 (Next::Closed, _) => return,
+                (Next::Login, _) => {
+                    self.keep(key, rest, usize::MAX);
+                    if let Some(socket) = self.sockets.get_mut(key) {
+                        socket.logs_in = true;
+                    }
+                    return;
+                }
                 (Next::Claim, Claimed::Answered) => {
                     // From here on the connection stays.
                     if let Some(socket) = self.sockets.get_mut(key) {

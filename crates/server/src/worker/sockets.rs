@@ -27,6 +27,8 @@ pub(super) struct Socket {
     pub(super) ended: bool,
     /// The last write found no room; the poller tells when there is.
     pub(super) blocked: bool,
+    /// It is not read until its login has been answered.
+    pub(super) logs_in: bool,
 }
 
 /// Bytes of a packet that is not complete.
@@ -61,6 +63,7 @@ impl Socket {
             hung_up: false,
             ended: false,
             blocked: false,
+            logs_in: false,
         }
     }
 }

@@ -84,6 +84,7 @@ impl Rig {
         let (ours, client) = UnixStream::pair().unwrap();
         client.set_nonblocking(true).unwrap();
         let arrival = Arrival {
+            identity: None,
             stream: Stream::from_unix(ours).unwrap(),
             origin: Origin {
                 listener: Arc::new(ListenerSettings::default()),
@@ -188,6 +189,7 @@ fn a_connection_that_comes_from_elsewhere_is_served_with_what_it_had_sent() {
     client.set_nonblocking(true).unwrap();
     rig.worker.count_load(ME);
     let arrival = Arrival {
+        identity: None,
         stream: Stream::from_unix(ours).unwrap(),
         origin: Origin {
             listener: Arc::new(ListenerSettings::default()),

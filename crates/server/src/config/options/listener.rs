@@ -310,7 +310,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether the user name takes the place of the client identifier.",
     )
-    .later("user names as client identifiers"),
+    .reads(|draft, args| {
+        draft.listener()?.settings.use_username_as_clientid = args.flag()?;
+        Ok(())
+    }),
     OptionDef::new(
         "websockets_origin",
         Listener,

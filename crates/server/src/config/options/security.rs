@@ -4,10 +4,7 @@ use super::Scope::{General, GeneralOrListener, NamedListener, Plugin};
 use super::ValueType::{Flag, Form, Text};
 use super::{OptionDef, Reload};
 use crate::config::forms::{AUTO_ID_PREFIX_MAX, check_auto_id_prefix};
-
-const PASSWORDS: &str = "password files";
-const ACCESS: &str = "access control lists";
-const PLUGINS: &str = "plugins";
+use crate::config::plugin::{plugin, plugin_load, plugin_use};
 
 pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
@@ -17,7 +14,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The file that says who may publish and subscribe what.",
     )
-    .later(ACCESS),
+    .reads(|draft, args| {
+        draft.security().acl_file = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "allow_anonymous",
         GeneralOrListener,
@@ -65,7 +65,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The file with user names and hashes of their passwords.",
     )
-    .later(PASSWORDS),
+    .reads(|draft, args| {
+        draft.security().password_file = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "psk_file",
         GeneralOrListener,
@@ -83,7 +86,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
          #.",
     )
     .on_reload(Reload::Restart)
-    .later(PLUGINS),
+    .accepted("the plugins that are built in judge such names themselves"),
     OptionDef::new(
         "global_plugin",
         General,
@@ -93,12 +96,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     )
     .adds()
     .on_reload(Reload::Restart)
-    .later(PLUGINS),
+    .reads(plugin),
     OptionDef::new("plugin", GeneralOrListener, Text, "", "Loads a plugin.")
         .also(&["auth_plugin"])
         .adds()
         .on_reload(Reload::Restart)
-        .later(PLUGINS),
+        .reads(plugin),
     OptionDef::new(
         "plugin_load",
         General,
@@ -108,7 +111,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     )
     .adds()
     .on_reload(Reload::Restart)
-    .later(PLUGINS),
+    .reads(plugin_load),
     OptionDef::new(
         "plugin_opt_*",
         Plugin,
@@ -119,7 +122,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     .also(&["auth_opt_*"])
     .adds()
     .on_reload(Reload::Restart)
-    .later(PLUGINS),
+    .reads(|_, _| Ok(())),
     OptionDef::new(
         "plugin_use",
         NamedListener,
@@ -129,7 +132,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     )
     .adds()
     .on_reload(Reload::Restart)
-    .later(PLUGINS),
+    .reads(plugin_use),
     OptionDef::new(
         "listener_allow_anonymous",
         super::Scope::Listener,

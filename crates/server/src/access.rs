@@ -1,0 +1,13 @@
+//! Who may come in, and what they may do: the files and methods of the configuration at work.
+//!
+//! A worker hands each login to the [`Guard`]. What is known at once it answers at once; passwords are
+//! checked by threads of their own, since that is slow by design, and the answer comes by mail. What a
+//! client may do is compiled at its login and asked without leaving the worker.
+
+mod dynsec;
+mod files;
+mod gate;
+mod guard;
+mod rights;
+
+pub(crate) use guard::Guard;

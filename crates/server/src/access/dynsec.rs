@@ -1,0 +1,185 @@
+//! Dynamic security: its file, its state, and what administrators change while the broker runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use midge_access::Client;
+use midge_access::dynsec::{Effects, FirstPassword, State, Surroundings};
+use midge_broker::ControlRequest;
+
+use super::files::{self, Stamp};
+use crate::config::DynamicSecurity;
+use crate::log::{Kind, Logger};
+
+/// The environment variable that gives the first administrator's password.
+pub(super) const PASSWORD_VARIABLE: &str = "MOSQUITTO_DYNSEC_PASSWORD";
+
+/// One file of dynamic security, and what it says now.
+pub(super) struct Dynsec {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    stamp: Option<Stamp>,
+}
+
+/// What a request led to.
+pub(super) struct Carried {
+    pub(super) response: String,
+    pub(super) effects: Effects,
+}
+
+/// Random bytes for salts; connected clients are not known here.
+struct Here;
+
+impl Surroundings for Here {
+    fn addresses(&self, _user_name: &str, _client_id: Option<&str>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        random(bytes);
+    }
+}
+
+fn random(bytes: &mut [u8]) {
+    #[expect(
+        clippy::expect_used,
+        reason = "without random numbers no password can be kept safely, and no system lacks them"
+    )]
+    getrandom::fill(bytes).expect("the system gives random bytes");
+}
+
+impl Dynsec {
+    /// Reads the file, or makes it when it is not there.
+    ///
+    /// # Errors
+    /// What is to be told the operator.
+    pub(super) fn open(config: &DynamicSecurity, logger: &Logger) -> Result<Self, String> {
+        let path = config.config_file.clone();
+        if Stamp::look(&path).is_none() {
+            make(config, logger)?;
+        }
+        let (state, stamp) = load(&path, logger)?;
+        Ok(Self {
+            path,
+            inner: Mutex::new(Inner {
+                state,
+                stamp: Some(stamp),
+            }),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file again if somebody else has changed it; whether that was so.
+    ///
+    /// # Errors
+    /// What is to be told the operator; the state is as it was.
+    pub(super) fn reread(&self, logger: &Logger) -> Result<bool, String> {
+        let mut inner = self.lock();
+        if Stamp::look(&self.path) == inner.stamp {
+            return Ok(false);
+        }
+        // Told once, whether it can be used or not.
+        inner.stamp = Stamp::look(&self.path);
+        let (state, stamp) = load(&self.path, logger)?;
+        inner.state = state;
+        inner.stamp = Some(stamp);
+        Ok(true)
+    }
+
+    /// Looks at the state.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.lock().state)
+    }
+
+    /// Carries out a request, and keeps what it changes before it is answered.
+    pub(super) fn control(&self, request: &ControlRequest, logger: &Logger) -> Carried {
+        let mut inner = self.lock();
+        let admin = Client {
+            id: &request.client_id,
+            user_name: request.user_name.as_deref(),
+        };
+        let outcome = inner.state.control(&request.payload, admin, &mut Here);
+        for line in outcome.log {
+            logger.log(Kind::Information, line);
+        }
+        if outcome.save {
+            let json = inner.state.to_json();
+            match files::replace(&self.path, json.as_bytes()) {
+                Ok(()) => inner.stamp = Stamp::look(&self.path),
+                Err(error) => logger.log(
+                    Kind::Error,
+                    format!(
+                        "Error: Unable to write {}: {error}. The change holds until the broker \
+                         ends; make room or correct the permissions, and make another change.",
+                        self.path.display()
+                    ),
+                ),
+            }
+        }
+        Carried {
+            response: outcome.response,
+            effects: outcome.effects,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load(path: &Path, logger: &Logger) -> Result<(State, Stamp), String> {
+    let (bytes, stamp) = files::read("dynamic security file", path)?;
+    let loaded =
+        State::parse(&bytes).map_err(|error| format!("Error: {}: {error}.", path.display()))?;
+    for warning in loaded.warnings {
+        let text = format!("Warning: {}: {warning}.", path.display());
+        logger.log(Kind::Warning, text);
+    }
+    Ok((loaded.state, stamp))
+}
+
+/// The first start: a file with an administrator.
+fn make(config: &DynamicSecurity, logger: &Logger) -> Result<(), String> {
+    let path = &config.config_file;
+    let from_variable = std::env::var(PASSWORD_VARIABLE).ok();
+    let from_file = match &config.password_init_file {
+        Some(file) => {
+            let (bytes, _) = files::read("password_init_file", file)?;
+            let text = String::from_utf8(bytes)
+                .map_err(|_| format!("Error: {} is not UTF-8.", file.display()))?;
+            Some(text)
+        }
+        None => None,
+    };
+    let password = match (&from_file, &from_variable) {
+        (Some(line), _) => FirstPassword::File(line),
+        (None, Some(text)) => FirstPassword::Environment(text),
+        (None, None) => FirstPassword::Random,
+    };
+    let first = State::first_start(password, &mut random)
+        .map_err(|error| format!("Error: {}: {error}.", path.display()))?;
+    let write = |path: &Path, text: &str| {
+        files::replace(path, text.as_bytes())
+            .map_err(|error| format!("Error: Unable to write {}: {error}.", path.display()))
+    };
+    if let Some(passwords) = &first.passwords {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".pw");
+        let place = path.with_file_name(name);
+        write(&place, passwords)?;
+        let text = format!(
+            "Dynamic security has made the user 'admin'; its password is in {}. Delete that file \
+             when you have it.",
+            place.display()
+        );
+        logger.log(Kind::Warning, text);
+    }
+    write(path, &first.state.to_json())
+}
