@@ -42,13 +42,14 @@ GROUPS = {
     "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
+    "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
     "files": (None, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start brokers of their own, and end them as they like.
-WITH_OWN_BROKERS = {"crash", "files"}
+WITH_OWN_BROKERS = {"crash", "dynsec", "files"}
 
 
 class Totals:

@@ -10,3 +10,4 @@ pub mod connection;
 pub mod decode_packet;
 pub mod passwords;
 pub mod scram;
+pub mod dynsec;

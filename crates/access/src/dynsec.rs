@@ -22,12 +22,11 @@ mod topics;
 mod write;
 
 pub use control::{
-    BrokerFacts, CONTROL_TOPIC, Effects, Listener, Outcome, Plugin, Surroundings, Who,
-    broker_control,
+    BrokerFacts, CONTROL_TOPIC, Effects, ITERATIONS_DEFAULT, Listener, Outcome, Plugin,
+    Surroundings, Who, broker_control,
 };
 pub use file::{FILE_BYTES_MAX, LoadError, Loaded, Warning, set_password_in_file};
 pub use first_start::{FirstPassword, FirstStart, FirstStartError, init_file, password_from_bytes};
 pub use login::{Check, LoginVerdict, Refusal};
-pub use password::{ITERATIONS_DEFAULT, PasswordHash};
 pub use rules::{Rules, Verdict};
 pub use state::{AclKind, State};

@@ -9,6 +9,7 @@ use midge_codec::{QoS, Version};
 use crate::connect_options::{ConnectOptions, qos};
 use crate::failure::{Failure, plain};
 use crate::options::{self, Id, UsageError, Value};
+use crate::prompt::read_hidden;
 use crate::terminal;
 use answer::Answer;
 use link::Link;
@@ -222,11 +223,7 @@ fn ask_password(connect: &mut ConnectOptions) -> Result<(), Failure> {
     if connect.password.is_some() {
         return Ok(());
     }
-    let password = prompt::read_hidden(&format!("Password for {user_name}: "))?;
-    let Some(password) = password else {
-        return Err(Failure::Other("Error getting password.".into()));
-    };
-    connect.password = Some(password.into_bytes());
+    connect.password = Some(read_hidden(&format!("Password for {user_name}: "))?);
     Ok(())
 }
 

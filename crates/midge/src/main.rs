@@ -12,6 +12,7 @@ mod connect_options;
 mod ctrl_command;
 mod dump_command;
 mod failure;
+mod kept_file;
 mod options;
 mod passwd_command;
 mod prompt;

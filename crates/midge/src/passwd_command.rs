@@ -12,13 +12,11 @@ use midge_access::passwords::edit::{self, EditError, NameFault, Set};
 use midge_access::passwords::{Hashing, Verifier};
 use midge_access::scram::ITERATIONS_LEAST;
 
+use crate::failure::plain;
+use crate::kept_file::{self, KeptFile};
 use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
 use crate::prompt::Questions;
 use crate::terminal;
-
-mod file;
-
-use file::PasswordPath;
 
 const PASSWD: Command = Command {
     name: "midge passwd",
@@ -117,6 +115,9 @@ enum Target {
     StandardOutput,
 }
 
+/// Who may read a new password file: its owner.
+const NEW_MODE: u32 = 0o600;
+
 /// The status that mosquitto_passwd ends with when two passwords differ.
 const EXIT_MISMATCH: u8 = 2;
 
@@ -150,6 +151,12 @@ impl Failure {
             text: format!("Error: {}", text.as_ref()),
             code: 1,
         }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::new(text)
     }
 }
 
@@ -320,7 +327,7 @@ fn perform(task: Task) -> Result<(), Failure> {
         } => set(&target, &user, password, hashing),
         Task::Delete { file, user } => {
             let said = |_: &()| {};
-            PasswordPath::open(&file)?.change(said, |text| match edit::remove(text, &user) {
+            password_file(&file)?.change(said, |text| match edit::remove(text, &user) {
                 Ok(Some(changed)) => Ok((changed, ())),
                 Ok(None) => Err(Failure {
                     text: format!("Warning: User {user} not found in password file."),
@@ -337,7 +344,7 @@ fn perform(task: Task) -> Result<(), Failure> {
                     ));
                 }
             };
-            PasswordPath::open(&file)?.change(said, |text| {
+            password_file(&file)?.change(said, |text| {
                 let mut failure = None;
                 let hashed = edit::hash_plain(text, |password| {
                     encoded(hashing, password.as_bytes()).unwrap_or_else(|fault| {
@@ -363,9 +370,11 @@ fn set(
 ) -> Result<(), Failure> {
     // Before the question, so that nobody types a password for a file that cannot be written.
     let existing = match target {
-        Target::Existing(path) => Some(PasswordPath::open(path)?),
+        Target::Existing(path) => Some(password_file(path)?),
         Target::New(path) => {
-            file::check_is_new(path)?;
+            if std::fs::symlink_metadata(path).is_ok() {
+                return Err(unable_to_create(path, "File exists"));
+            }
             None
         }
         Target::StandardOutput => None,
@@ -392,11 +401,31 @@ fn set(
             })
         }
         (Target::New(path) | Target::Existing(path), None) => {
-            file::create(path, format!("{user}:{hash}\n").as_bytes())?;
+            let line = format!("{user}:{hash}\n");
+            kept_file::create(path, line.as_bytes(), NEW_MODE)
+                .map_err(|error| unable_to_create(path, &plain(&error)))?;
             say(&format!("Adding password for user {user}\n"));
             Ok(())
         }
     }
+}
+
+/// A password file that exists.
+fn password_file(path: &Path) -> Result<KeptFile, Failure> {
+    let bytes_max = midge_access::lines::FILE_BYTES_MAX;
+    Ok(KeptFile::open("password file", path, bytes_max)?)
+}
+
+fn unable_to_create(path: &Path, why: &str) -> Failure {
+    let hint = if why == "File exists" {
+        " Leave -c out to change it, or remove it first."
+    } else {
+        ""
+    };
+    Failure::new(format!(
+        "Unable to open file {} for writing. {why}.{hint}",
+        path.display()
+    ))
 }
 
 /// Says what was done; that nobody listens is no fault.

@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::Client;
 
 use super::json::{self, Object};
-use super::password::ITERATIONS_DEFAULT;
 use super::state::{Defaults, State};
 
 pub use broker::{BrokerFacts, Listener, Plugin, broker_control};
@@ -33,6 +32,9 @@ const CLIENTS_MAX: usize = 1_000_000;
 const GROUPS_MAX: usize = 100_000;
 const ROLES_MAX: usize = 100_000;
 const ACLS_MAX: usize = 10_000;
+
+/// How many rounds the hash of a new password gets, as with Mosquitto 2.1.
+pub const ITERATIONS_DEFAULT: u32 = 1000;
 
 /// What a request needs from outside.
 pub trait Surroundings {
@@ -59,6 +61,8 @@ pub enum Who {
 }
 
 /// What a change means for clients that are connected.
+///
+/// An administrator may be among them, and gets the answer first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// These are to be disconnected, since they could not log in again as they did: deleted or disabled
@@ -96,7 +100,8 @@ impl State {
     /// Carries out a request to `$CONTROL/dynamic-security/v1` that `admin` published.
     ///
     /// Whether `admin` may do that is the caller's to decide, by its rules for the topic. Passwords are
-    /// hashed on the way, a millisecond each with the usual number of rounds.
+    /// hashed on the way, a millisecond each with the usual number of rounds, and a request may bring
+    /// thousands: this is not for a thread that carries messages.
     pub fn control(
         &mut self,
         payload: &[u8],
@@ -111,11 +116,15 @@ impl State {
             effects: Effects::default(),
             log: Vec::new(),
             room: RESPONSE_BYTES_MAX,
+            changed_roles: BTreeSet::new(),
         };
         let response = answer(payload, RESPONSE_BYTES_MAX, |name, command, room| {
             request.room = room;
             request.carry_out(name, command)
         });
+        for role in std::mem::take(&mut request.changed_roles) {
+            request.recompile_role(&role);
+        }
         let Request {
             save,
             mut effects,
@@ -137,6 +146,7 @@ impl State {
 type Answer = Result<Option<String>, &'static str>;
 
 const DONE: Answer = Ok(None);
+const UNKNOWN: &str = "Unknown command";
 
 /// One request while it is carried out.
 struct Request<'a> {
@@ -148,10 +158,14 @@ struct Request<'a> {
     log: Vec<String>,
     /// How many bytes the answer may still grow.
     room: usize,
+    /// Roles with other rules. Who has them is looked up once, at the end of the request: whoever loses one
+    /// before gets other rules for that reason.
+    changed_roles: BTreeSet<String>,
 }
 
 impl Request<'_> {
-    fn carry_out(&mut self, name: &str, command: &Object) -> Answer {
+    /// Carries out a command; its name comes back as it is properly written.
+    fn carry_out(&mut self, name: &str, command: &Object) -> (&'static str, Answer) {
         type Handler<'a> = fn(&mut Request<'a>, &Object) -> Answer;
         let handlers: [(&str, Handler<'_>); 32] = [
             ("setDefaultACLAccess", Request::set_default_acl_access),
@@ -191,8 +205,8 @@ impl Request<'_> {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name));
         match handler {
-            Some((_, handle)) => handle(self, command),
-            None => Err("Unknown command"),
+            Some((name, handle)) => (name, handle(self, command)),
+            None => (UNKNOWN, Err(UNKNOWN)),
         }
     }
 
@@ -248,7 +262,11 @@ impl Request<'_> {
         Ok(Some(details.to_string()))
     }
 
-    /// Who has other rules when those of a role change.
+    fn rules_changed(&mut self, role: &str) {
+        self.changed_roles.insert(role.to_owned());
+    }
+
+    /// Notes who has a role.
     fn recompile_role(&mut self, role: &str) {
         let users = self.state.clients.iter();
         let direct = users.filter(|(_, account)| account.roles.contains(role));
@@ -262,7 +280,7 @@ impl Request<'_> {
         }
     }
 
-    /// Who has other rules when the roles of a group change.
+    /// Notes who is in a group.
     fn recompile_group(&mut self, name: &str) {
         let Some(group) = self.state.groups.get(name) else {
             return;
@@ -389,9 +407,8 @@ fn list<'a, T: 'a>(
 fn answer(
     payload: &[u8],
     bytes_max: usize,
-    mut handle: impl FnMut(&str, &Object, usize) -> Answer,
+    mut handle: impl FnMut(&str, &Object, usize) -> (&'static str, Answer),
 ) -> String {
-    const UNKNOWN: &str = "Unknown command";
     let mut responses = String::from("{\"responses\":[");
     // Clients in C now and then send the zero at the end of a string.
     let payload = payload
@@ -434,9 +451,8 @@ fn one(
     responses: &mut String,
     bytes_max: usize,
     command: &Value,
-    handle: &mut impl FnMut(&str, &Object, usize) -> Answer,
+    handle: &mut impl FnMut(&str, &Object, usize) -> (&'static str, Answer),
 ) -> bool {
-    const UNKNOWN: &str = "Unknown command";
     let Value::Object(command) = command else {
         push(responses, UNKNOWN, Err("Command not an object"), None);
         return false;
@@ -455,7 +471,13 @@ fn one(
         push(responses, name, Err("Response too large"), correlation);
         return false;
     }
-    let answer = handle(name, command, room);
+    let (proper, answer) = handle(name, command, room);
+    // As with Mosquitto: data come under the command's own name, all else under the name that was used.
+    let name = if matches!(answer, Ok(Some(_))) {
+        proper
+    } else {
+        name
+    };
     push(responses, name, answer, correlation);
     true
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::json::{self, Object, ReadError};
-use super::password::PasswordHash;
+use crate::passwords::Verifier;
+
+use super::password;
 use super::state::{
     Account, Acl, AclKind, AclLists, Defaults, Group, PRIORITY_UNSET, Password, Ranked, Role,
     State, Texts, priority,
@@ -130,7 +132,7 @@ impl State {
 pub fn set_password_in_file(
     bytes: &[u8],
     user_name: &str,
-    hash: &PasswordHash,
+    verifier: &Verifier,
 ) -> Result<String, LoadError> {
     let not_found = || Path::Root.error(format!("Client {user_name} not found"));
     let loaded = State::parse(bytes)?;
@@ -152,7 +154,7 @@ pub fn set_password_in_file(
     for name in ["encoded_password", "password", "salt", "iterations"] {
         take(client, name);
     }
-    add_hash(client, hash);
+    add_hash(client, verifier);
     Ok(format!("{root:#}\n"))
 }
 
@@ -318,13 +320,10 @@ impl Reader {
             for name in ["password", "salt", "iterations"] {
                 take(object, name);
             }
-            return Ok(match PasswordHash::parse(&encoded) {
-                Some(hash) => Password::Hash(hash),
-                None => {
-                    self.warn(
-                        encoded_path,
-                        "it is no password hash that this version takes; the client cannot log in",
-                    );
+            return Ok(match Verifier::parse(&encoded) {
+                Ok(verifier) => Password::Hash(verifier),
+                Err(error) => {
+                    self.warn(encoded_path, format!("{error}; the client cannot log in"));
                     Password::Unusable(encoded)
                 }
             });
@@ -332,21 +331,19 @@ impl Reader {
         let (Some(password), Some(salt), Some(iterations)) = (password, salt, iterations) else {
             return Ok(Password::None);
         };
-        let hash = u32::try_from(iterations)
-            .ok()
-            .and_then(|iterations| PasswordHash::from_members(&password, &salt, iterations));
-        let Some(hash) = hash else {
-            // The three members stay where they are, among those that are kept.
-            self.warn(
-                &path.member("password"),
-                "password, salt and iterations are no hash that this version takes; the client cannot log in",
-            );
-            return Ok(Password::None);
+        let verifier = match password::from_members(&password, &salt, iterations) {
+            Ok(verifier) => verifier,
+            Err(error) => {
+                // The three members stay where they are, among those that are kept.
+                let path = &path.member("password");
+                self.warn(path, format!("{error}; the client cannot log in"));
+                return Ok(Password::None);
+            }
         };
         for name in ["password", "salt", "iterations"] {
             take(object, name);
         }
-        Ok(Password::Hash(hash))
+        Ok(Password::Hash(verifier))
     }
 
     fn group(&mut self, path: &Path<'_>, mut object: Object) -> Result<(), LoadError> {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::password::{ITERATIONS_DEFAULT, PasswordHash};
+use super::control::ITERATIONS_DEFAULT;
+use super::password::new_verifier;
 use super::state::{
     Account, Acl, AclKind, AclLists, Defaults, Group, PRIORITY_UNSET, Password, Role, State,
 };
@@ -162,9 +163,9 @@ fn add_client(
 ) {
     let mut salt = [0; 12];
     random(&mut salt);
-    let hash = PasswordHash::new(password.as_bytes(), salt, ITERATIONS_DEFAULT);
+    let verifier = new_verifier(password, salt, ITERATIONS_DEFAULT);
     let mut account = Account {
-        password: Password::Hash(hash),
+        password: Password::Hash(verifier),
         ..Account::default()
     };
     account.text.name = Some(text.into());

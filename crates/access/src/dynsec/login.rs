@@ -1,13 +1,13 @@
 //! Whether somebody is who they say.
 
-use super::password::PasswordHash;
+use crate::passwords::{Cost, Hashing, Verifier};
+
 use super::state::{Password, State};
 
 /// A login whose password is still to be verified; a value for another thread.
 #[derive(Clone, Debug)]
 pub struct Check {
-    hash: PasswordHash,
-    /// The answer when the password is right; when it is wrong, `Err` says what is answered instead.
+    verifier: Verifier,
     right: LoginVerdict,
     wrong: LoginVerdict,
 }
@@ -67,7 +67,7 @@ impl State {
         let Some(account) = self.clients.get(user_name) else {
             return Some(Check::lost(self.decoy(), LoginVerdict::Unknown));
         };
-        let Password::Hash(hash) = &account.password else {
+        let Password::Hash(verifier) = &account.password else {
             let refusal = if account.disabled {
                 Refusal::Disabled
             } else {
@@ -87,9 +87,9 @@ impl State {
             None
         };
         Some(match fault {
-            Some(fault) => Check::lost(hash.clone(), LoginVerdict::Refused(fault)),
+            Some(fault) => Check::lost(verifier.clone(), LoginVerdict::Refused(fault)),
             None => Check {
-                hash: hash.clone(),
+                verifier: verifier.clone(),
                 right: LoginVerdict::Accepted,
                 wrong: LoginVerdict::Refused(Refusal::Password),
             },
@@ -97,32 +97,40 @@ impl State {
     }
 
     /// A hash of the cost that a user of this state usually has: that of the first with a password.
-    fn decoy(&self) -> PasswordHash {
-        self.clients
+    fn decoy(&self) -> Verifier {
+        let hashing = self
+            .clients
             .values()
             .take(16)
             .find_map(|account| match &account.password {
-                Password::Hash(hash) => Some(hash.decoy()),
+                Password::Hash(verifier) => Some(verifier.hashing()),
                 Password::None | Password::Unusable(_) => None,
             })
-            .unwrap_or_else(PasswordHash::default_decoy)
+            .unwrap_or(Hashing::SHA512_PBKDF2);
+        Verifier::decoy(hashing)
     }
 }
 
 impl Check {
     /// A check that ends the same way whatever the password.
-    const fn lost(hash: PasswordHash, verdict: LoginVerdict) -> Self {
+    const fn lost(verifier: Verifier, verdict: LoginVerdict) -> Self {
         Self {
-            hash,
+            verifier,
             right: verdict,
             wrong: verdict,
         }
     }
 
+    /// What [`verify`](Self::verify) takes.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.verifier.cost()
+    }
+
     /// Verifies the password. Slow by design, for a thread that no client waits for but this one.
     #[must_use]
     pub fn verify(&self, password: &[u8]) -> LoginVerdict {
-        if self.hash.verify(password) {
+        if self.verifier.verify(password) {
             self.right
         } else {
             self.wrong

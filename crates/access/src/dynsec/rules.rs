@@ -19,6 +19,14 @@ pub enum Verdict {
     Defer,
 }
 
+impl Verdict {
+    /// Whether it is [`Verdict::Allow`].
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allow)
+    }
+}
+
 /// The rules of one client, as they were when they were asked for.
 ///
 /// They are looked at in Mosquitto's order, and the first that fits decides: the roles of the client, then

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::passwords::Verifier;
+
 use super::json::Object;
-use super::password::PasswordHash;
 use super::rules::CompiledRole;
 
 /// The priority of a role or group for which none is stated.
@@ -97,7 +98,7 @@ pub(super) enum Password {
     /// There is none, and the client cannot log in.
     #[default]
     None,
-    Hash(PasswordHash),
+    Hash(Verifier),
     /// What is in the file cannot be used; it stays there as it is.
     Unusable(String),
 }

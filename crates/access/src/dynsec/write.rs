@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::json::Object;
-use super::password::PasswordHash;
+use crate::passwords::Verifier;
+
+use super::password;
 use super::state::{
     Account, Acl, AclKind, Defaults, Group, PRIORITY_UNSET, Password, Ranked, Role, State, Texts,
 };
@@ -51,9 +53,9 @@ fn add_extra(object: &mut Object, extra: &Object) {
 }
 
 /// Adds a hash for Mosquitto 2.1, and for 2.0 where that can hold it.
-pub(super) fn add_hash(client: &mut Object, hash: &PasswordHash) {
-    client.insert("encoded_password".into(), hash.encode().into());
-    if let Some((password, salt, iterations)) = hash.members() {
+pub(super) fn add_hash(client: &mut Object, verifier: &Verifier) {
+    client.insert("encoded_password".into(), verifier.to_string().into());
+    if let Some((password, salt, iterations)) = password::members(verifier) {
         client.insert("password".into(), password.into());
         client.insert("salt".into(), salt.into());
         client.insert("iterations".into(), iterations.into());
@@ -112,7 +114,7 @@ impl Account {
             Password::Unusable(text) => {
                 object.insert("encoded_password".into(), text.as_str().into());
             }
-            Password::Hash(hash) => add_hash(&mut object, hash),
+            Password::Hash(verifier) => add_hash(&mut object, verifier),
         }
         add_extra(&mut object, &self.extra);
         object.into()

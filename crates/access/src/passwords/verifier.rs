@@ -153,7 +153,7 @@ impl Verifier {
     }
 
     /// A verifier that takes as long as another of this hashing, and that no password meets.
-    pub(super) fn decoy(hashing: Hashing) -> Self {
+    pub(crate) fn decoy(hashing: Hashing) -> Self {
         Self {
             hashing,
             salt: vec![0; hashing.salt_len()].into(),

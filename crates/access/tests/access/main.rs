@@ -2,4 +2,5 @@
 
 mod acl;
 mod corpus;
+mod dynsec_corpus;
 mod passwords;

@@ -1,15 +1,16 @@
 //! What `dynsec` does to a file, without a broker.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 
-use midge_access::dynsec::{self, FILE_BYTES_MAX, ITERATIONS_DEFAULT, PasswordHash};
+use midge_access::dynsec::{self, FILE_BYTES_MAX, ITERATIONS_DEFAULT};
+use midge_access::passwords::{Hashing, Verifier};
 
 use super::prompt::{self, NewPassword};
 use super::{INVALID_ARGUMENTS, Outcome};
 use crate::failure::plain;
+use crate::kept_file::{self, KeptFile};
 
 /// As mosquitto_ctrl creates it: for the owner, and for the group to read.
 const NEW_MODE: u32 = 0o640;
@@ -49,7 +50,7 @@ pub(super) fn init(args: &[String]) -> Outcome {
     if let Some(error) = fault {
         return Outcome::fault(format!("Error: No random bytes: {error}."), 1);
     }
-    match create(path, state.to_json().as_bytes()) {
+    match kept_file::create(path, state.to_json().as_bytes(), NEW_MODE) {
         Ok(()) => Outcome::printed(created(user_name, path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => already_there(path),
         Err(error) => Outcome::fault(
@@ -125,7 +126,7 @@ pub(super) fn set_password(path: &Path, args: &[String]) -> Outcome {
     };
     match change_password(path, user_name, &password, iterations) {
         Ok(()) => Outcome::printed(String::new()),
-        Err(text) => Outcome::fault(format!("Error: {text}."), 1),
+        Err(text) => Outcome::fault(format!("Error: {text}"), 1),
     }
 }
 
@@ -135,86 +136,18 @@ fn change_password(
     password: &str,
     iterations: u32,
 ) -> Result<(), String> {
-    let shown = path.display();
-    let open = |error: io::Error| format!("Unable to open {shown}: {}", plain(&error));
-    let real = fs::canonicalize(path).map_err(open)?;
-    let file = File::open(&real).map_err(open)?;
-    let mut bytes = Vec::new();
-    let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    (&file)
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(open)?;
-    let mut salt = [0; 12];
-    getrandom::fill(&mut salt).map_err(|error| format!("No random bytes: {error}"))?;
-    let hash = PasswordHash::new(password.as_bytes(), salt, iterations);
-    let text = dynsec::set_password_in_file(&bytes, user_name, &hash)
-        .map_err(|error| format!("{shown}: {error}"))?;
-    replace(&real, &file, text.as_bytes()).map_err(|error| {
-        format!(
-            "Unable to write to {shown}: {}. It is as it was",
-            plain(&error)
-        )
-    })
-}
-
-/// Creates a file that does not exist, whole or not at all.
-fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (temporary, mut file) = temporary(path, NEW_MODE)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        // A link fails where a file is; to rename would replace it.
-        .and_then(|()| fs::hard_link(&temporary, path));
-    let _ = fs::remove_file(&temporary);
-    written?;
-    sync_folder(path);
-    Ok(())
-}
-
-/// Puts a new file with the owner and the mode of `old` in its place.
-fn replace(path: &Path, old: &File, bytes: &[u8]) -> io::Result<()> {
-    let before = old.metadata()?;
-    let (temporary, mut file) = temporary(path, 0o600)?;
-    let written = (|| {
-        let now = file.metadata()?;
-        if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-            fchown(&file, Some(before.uid()), Some(before.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    sync_folder(path);
-    Ok(())
-}
-
-/// A new file beside `path`.
-fn temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{:016x}", u64::from_le_bytes(random)));
-    let temporary = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)?;
-    Ok((temporary, file))
-}
-
-/// Makes a new name durable, as far as the file system can.
-fn sync_folder(path: &Path) {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    let hashing = Hashing::Sha512Pbkdf2 { iterations };
+    let mut salt = vec![0; hashing.salt_len()];
+    getrandom::fill(&mut salt).map_err(|error| format!("No random bytes: {error}."))?;
+    let verifier = Verifier::create(hashing, password.as_bytes(), &salt)
+        .map_err(|error| format!("Unable to hash password: {error}."))?;
+    let file = KeptFile::open("dynamic-security file", path, FILE_BYTES_MAX)?;
+    file.change(
+        |()| {},
+        |bytes| {
+            let text = dynsec::set_password_in_file(bytes, user_name, &verifier)
+                .map_err(|error| format!("{}: {error}.", path.display()))?;
+            Ok((text.into_bytes(), ()))
+        },
+    )
 }

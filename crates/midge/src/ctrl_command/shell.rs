@@ -9,6 +9,7 @@ use super::prompt::{self, NewPassword};
 use super::request::{self, Fault, Module, Prepared, Style};
 use super::{Settings, ask_password};
 use crate::failure::{Failure, plain};
+use crate::prompt::read_hidden;
 use crate::terminal;
 
 /// Asks for commands until there are no more.
@@ -116,13 +117,13 @@ impl Shell {
                 prompt::read_line().unwrap_or_default()
             }
         };
-        let password = prompt::read_hidden("password:");
-        let (Some(name), Ok(Some(password))) = (name, password) else {
+        let password = read_hidden("password:");
+        let (Some(name), Ok(password)) = (name, password) else {
             println("No password.");
             return;
         };
         self.settings.connect.user_name = Some(name);
-        self.settings.connect.password = Some(password.into_bytes());
+        self.settings.connect.password = Some(password);
     }
 
     fn connect_to(&mut self, args: &[String]) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::Client;
 
 use super::super::json::Object;
-use super::{Outcome, RESPONSE_BYTES_MAX, answer, log_line};
+use super::{Outcome, RESPONSE_BYTES_MAX, UNKNOWN, answer, log_line};
 
 /// What `listPlugins` and `listListeners` tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,10 +52,10 @@ pub fn broker_control(payload: &[u8], admin: Client<'_>, facts: &BrokerFacts) ->
         let (name, data) = match name {
             _ if name.eq_ignore_ascii_case("listPlugins") => ("listPlugins", plugins(facts)),
             _ if name.eq_ignore_ascii_case("listListeners") => ("listListeners", listeners(facts)),
-            _ => return Err("Unknown command"),
+            _ => return (UNKNOWN, Err(UNKNOWN)),
         };
         log.push(log_line("Broker", admin, name));
-        Ok(Some(data.to_string()))
+        (name, Ok(Some(data.to_string())))
     });
     Outcome {
         response,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::json::{self, Object};
-use super::super::password::PasswordHash;
+use super::super::password::new_verifier;
 use super::super::state::{Account, PRIORITY_UNSET, Password, Ranked, State};
 use super::{
     Answer, CLIENTS_MAX, DONE, Request, Surroundings, if_text, list, optional, rank, role_name,
@@ -279,7 +279,7 @@ impl Request<'_> {
         let mut salt = [0; 12];
         self.surroundings.random(&mut salt);
         let iterations = self.surroundings.iterations();
-        Password::Hash(PasswordHash::new(password.as_bytes(), salt, iterations))
+        Password::Hash(new_verifier(password, salt, iterations))
     }
 }
 

@@ -89,7 +89,7 @@ impl Request<'_> {
             other_rules = true;
         }
         if other_rules {
-            self.recompile_role(name);
+            self.rules_changed(name);
         }
         self.changed();
         self.note(&format!("modifyRole | rolename={name}"));
@@ -122,7 +122,7 @@ impl Request<'_> {
             return Err("ACL with this topic already exists");
         }
         self.changed();
-        self.recompile_role(name);
+        self.rules_changed(name);
         let kind = kind.name();
         self.note(&format!(
             "addRoleACL | rolename={name} | acltype={kind} | topic={topic} | priority={priority} | allow={allow}"
@@ -138,7 +138,7 @@ impl Request<'_> {
             return Err("ACL not found");
         }
         self.changed();
-        self.recompile_role(name);
+        self.rules_changed(name);
         let kind = kind.name();
         self.note(&format!(
             "removeRoleACL | rolename={name} | acltype={kind} | topic={topic}"

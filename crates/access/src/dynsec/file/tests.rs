@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::dynsec::password::new_verifier;
 
 fn load(file: &Value) -> Loaded {
     State::parse(file.to_string().as_bytes()).unwrap()
@@ -21,8 +22,8 @@ fn check_warning(file: &Value, warning: &str) {
 
 #[test]
 fn a_file_of_mosquitto_2_0_is_read_and_written_for_both_versions() {
-    let hash = PasswordHash::new(b"secret", [7; 12], 101);
-    let (password, salt, iterations) = hash.members().unwrap();
+    let hash = new_verifier("secret", [7; 12], 101);
+    let (password, salt, iterations) = password::members(&hash).unwrap();
     let state = load(&json!({
         "defaultACLAccess": {"publishClientSend": false, "publishClientReceive": true,
             "subscribe": false, "unsubscribe": true},
@@ -42,7 +43,7 @@ fn a_file_of_mosquitto_2_0_is_read_and_written_for_both_versions() {
             "defaultACLAccess": {"publishClientSend": false, "publishClientReceive": true,
                 "subscribe": false, "unsubscribe": true},
             "clients": [{"username": "ann", "textname": "Ann", "roles": [{"rolename": "r", "priority": 3}],
-                "encoded_password": hash.encode(),
+                "encoded_password": hash.to_string(),
                 "password": password, "salt": salt, "iterations": iterations}],
             "groups": [{"groupname": "g", "roles": [], "clients": [{"username": "ann"}]}],
             "roles": [{"rolename": "r", "textdescription": "a role", "allowwildcardsubs": true,
@@ -212,12 +213,12 @@ fn a_password_is_set_in_a_file_that_stays_as_it_is_otherwise() {
             "iterations": 3, "x": 1}, {"username": "bob"}],
         "later": [1, 2],
     });
-    let hash = PasswordHash::new(b"secret", [7; 12], 3);
+    let hash = new_verifier("secret", [7; 12], 3);
     let text = set_password_in_file(file.to_string().as_bytes(), "ann", &hash).unwrap();
     let mut written: Value = serde_json::from_str(&text).unwrap();
-    let (password, salt, iterations) = hash.members().unwrap();
+    let (password, salt, iterations) = password::members(&hash).unwrap();
     let expected = json!({"username": "ann", "roles": [{"rolename": "gone"}], "x": 1,
-        "encoded_password": hash.encode(), "password": password, "salt": salt, "iterations": iterations});
+        "encoded_password": hash.to_string(), "password": password, "salt": salt, "iterations": iterations});
     assert_eq!(written["Clients"][0], expected);
     written["Clients"][0] = file["Clients"][0].clone();
     assert_eq!(written, file);

@@ -260,3 +260,41 @@ fn rules_can_be_given_to_other_threads() {
     fn is<T: Send + Sync + Clone + 'static>(_: &T) {}
     is(&with_rules(&[]));
 }
+
+/// The cases that `tests/debian/dynsec.py` puts to Debian's mosquitto.
+const CASES: &str = include_str!("../../../../../tests/debian/dynsec_cases.json");
+
+#[test]
+fn the_cases_that_mosquitto_is_asked_are_decided_as_mosquitto_does() {
+    let cases: serde_json::Value = serde_json::from_str(CASES).unwrap();
+    let mut count = 0;
+    for scenario in cases["scenarios"].as_array().unwrap() {
+        let state = state(&scenario["state"]);
+        for case in scenario["cases"].as_array().unwrap() {
+            let rules = state.rules(Client {
+                id: "c1",
+                user_name: case["user"].as_str(),
+            });
+            let action = match case["action"].as_str().unwrap() {
+                "publish" => Action::Publish,
+                "deliver" => Action::Deliver,
+                "subscribe" => Action::Subscribe,
+                "unsubscribe" => Action::Unsubscribe,
+                other => panic!("{other}"),
+            };
+            let topic = case["topic"].as_str().unwrap();
+            let decision = rules.explain(action, topic);
+            assert_eq!(
+                decision.allowed, case["allowed"],
+                "{case} {}",
+                decision.rule
+            );
+            assert_eq!(
+                decision.allowed,
+                rules.decide(action, topic) == Verdict::Allow
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 80, "{count}");
+}

@@ -84,13 +84,13 @@ const DYNSEC: &[Spec] = &[
     spec(
         "setDefaultACLAccess",
         "<acltype> allow|deny",
-        "acltype: publishClientSend, publishClientReceive, subscribe, unsubscribe.",
+        "Sets it; also for subscribe and unsubscribe.",
         Form::DefaultAccess,
     ),
     spec(
         "getAnonymousGroup",
         "",
-        "Shows the group of clients without a user name.",
+        "Shows the group of those without user name.",
         texts(&[]),
     ),
     spec(
@@ -102,7 +102,7 @@ const DYNSEC: &[Spec] = &[
     spec(
         "getDetails",
         "",
-        "Shows how many clients, groups and roles there are.",
+        "Counts clients, groups and roles.",
         texts(&[]),
     ),
     section(
@@ -285,7 +285,11 @@ impl Module {
                 text.push_str(&format!("\n{}\n", spec.section));
             }
             let usage = format!("{} {}", spec.name, spec.usage);
-            text.push_str(&format!("  {usage:<64} {}\n", spec.help));
+            if usage.len() > LEFT_COLUMN {
+                text.push_str(&format!("  {usage}\n  {:LEFT_COLUMN$} {}\n", "", spec.help));
+            } else {
+                text.push_str(&format!("  {usage:<LEFT_COLUMN$} {}\n", spec.help));
+            }
         }
         if self == Self::Dynsec {
             text.push_str(DYNSEC_TYPES);
@@ -300,6 +304,8 @@ impl Module {
         }
     }
 }
+
+const LEFT_COLUMN: usize = 52;
 
 const DYNSEC_OFFLINE: &str = "
 Without a broker

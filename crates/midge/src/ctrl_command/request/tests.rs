@@ -217,5 +217,6 @@ fn help_names_every_command() {
         for spec in module.specs() {
             assert!(help.contains(spec.name), "{}", spec.name);
         }
+        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
     }
 }

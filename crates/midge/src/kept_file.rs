@@ -5,72 +5,81 @@ use std::io::{self, ErrorKind, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use midge_access::lines::FILE_BYTES_MAX;
-
-use super::Failure;
 use crate::failure::plain;
 use crate::terminal;
 
-/// What a new file may be read by: its owner.
+/// What a new file may be read by until it has the mode of the old one: its owner.
 const NEW_MODE: u32 = 0o600;
 
-/// Fails when there is a file already.
-pub(super) fn check_is_new(path: &Path) -> Result<(), Failure> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Err(unable_to_create(path, "File exists")),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Creates a file that does not exist.
-pub(super) fn create(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let fail = |error: io::Error| unable_to_create(path, &plain(&error));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(NEW_MODE);
-    let mut file = options.open(path).map_err(fail)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        let _ = fs::remove_file(path);
-        return Err(fail(error));
+/// Creates a file that does not exist, with the whole text or not at all.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] when there is something of that name.
+pub(crate) fn create(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let (temporary, mut file) = temporary(path, mode)?;
+    let temporary = Temporary {
+        path: Some(temporary),
+    };
+    file.write_all(text)?;
+    file.sync_all()?;
+    // A link fails where a file is; to rename would replace it.
+    let linked = match &temporary.path {
+        Some(temporary) => fs::hard_link(temporary, path),
+        None => Ok(()),
+    };
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            // Not every file system has links.
+            create_in_place(path, text, mode)?;
+        }
+        linked => linked?,
     }
     sync_folder(path);
     Ok(())
 }
 
-fn unable_to_create(path: &Path, why: &str) -> Failure {
-    let hint = if why == "File exists" {
-        " Leave -c out to change it, or remove it first."
-    } else {
-        ""
-    };
-    Failure::new(format!(
-        "Unable to open file {} for writing. {why}.{hint}",
-        path.display()
-    ))
+fn create_in_place(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let mut file = options.open(path)?;
+    let written = file.write_all(text).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
-/// A password file that exists.
+/// A file that exists, and is to be changed.
 #[derive(Debug)]
-pub(super) struct PasswordPath {
+pub(crate) struct KeptFile {
+    /// What it is, for messages: `password file`.
+    what: &'static str,
     /// As it was given, for messages.
     given: PathBuf,
     /// Behind all links.
     real: PathBuf,
+    /// One byte more than this is read of it at most.
+    bytes_max: usize,
 }
 
-impl PasswordPath {
+impl KeptFile {
     /// Finds the file and sees that it can be read.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let fail = |why: &str| {
-            Failure::new(format!(
-                "Unable to open password file {}. {why}.",
-                path.display()
-            ))
-        };
-        let real = fs::canonicalize(path).map_err(|error| fail(&plain(&error)))?;
+    ///
+    /// # Errors
+    /// In words, with the path.
+    pub(crate) fn open(what: &'static str, path: &Path, bytes_max: usize) -> Result<Self, String> {
+        let real = fs::canonicalize(path).map_err(|error| {
+            format!(
+                "Unable to open {what} {}. {}.",
+                path.display(),
+                plain(&error)
+            )
+        })?;
         let this = Self {
+            what,
             given: path.to_owned(),
             real,
+            bytes_max,
         };
         this.read_locked()?;
         Ok(this)
@@ -78,31 +87,29 @@ impl PasswordPath {
 
     /// Writes what `change` makes of the text; when that is done, says so with `said`. Other processes with
     /// this program wait meanwhile; if somebody else has changed the file, nothing is written.
-    pub(super) fn change<T>(
+    ///
+    /// # Errors
+    /// That of `change`, or what went wrong with the file, in words and with its path.
+    pub(crate) fn change<T, E: From<String>>(
         &self,
         said: impl FnOnce(&T),
-        change: impl FnOnce(&[u8]) -> Result<(Vec<u8>, T), Failure>,
-    ) -> Result<(), Failure> {
+        change: impl FnOnce(&[u8]) -> Result<(Vec<u8>, T), E>,
+    ) -> Result<(), E> {
         let (file, text) = self.read_locked()?;
         let (changed, done) = change(&text)?;
         self.replace(&file, &changed).map_err(|error| {
-            Failure::new(format!(
-                "Unable to write password file {}. {error}.",
+            format!(
+                "Unable to write {} {}. {error}.",
+                self.what,
                 self.given.display()
-            ))
+            )
         })?;
         said(&done);
         Ok(())
     }
 
     /// The file with a lock on it, and its text.
-    fn read_locked(&self) -> Result<(File, Vec<u8>), Failure> {
-        let fail = |why: &str| {
-            Failure::new(format!(
-                "Unable to open password file {}. {why}.",
-                self.given.display()
-            ))
-        };
+    fn read_locked(&self) -> Result<(File, Vec<u8>), String> {
         let read = || -> io::Result<(File, Vec<u8>)> {
             loop {
                 let file = File::open(&self.real)?;
@@ -115,20 +122,27 @@ impl PasswordPath {
                     continue;
                 }
                 let mut text = Vec::new();
-                let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
+                let most = u64::try_from(self.bytes_max).unwrap_or(u64::MAX);
                 (&file)
                     .take(most.saturating_add(1))
                     .read_to_end(&mut text)?;
                 return Ok((file, text));
             }
         };
-        read().map_err(|error| fail(&plain(&error)))
+        read().map_err(|error| {
+            format!(
+                "Unable to open {} {}. {}.",
+                self.what,
+                self.given.display(),
+                plain(&error)
+            )
+        })
     }
 
     fn replace(&self, old: &File, text: &[u8]) -> Result<(), String> {
         let says = |error: io::Error| format!("{}. It is as it was", plain(&error));
         let before = old.metadata().map_err(says)?;
-        let (path, new) = match self.temporary() {
+        let (path, new) = match temporary(&self.real, NEW_MODE) {
             Ok(made) => made,
             Err(error) if cannot_replace(&error) => return self.write_in_place(text),
             Err(error) => return Err(says(error)),
@@ -158,21 +172,6 @@ impl PasswordPath {
             Err(error) if cannot_replace(&error) => self.write_in_place(text),
             Err(error) => Err(says(error)),
         }
-    }
-
-    /// A new file beside the old one.
-    fn temporary(&self) -> io::Result<(PathBuf, File)> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let number = u64::from_le_bytes(random);
-        let name = self.real.file_name().unwrap_or_default();
-        let mut name = name.to_owned();
-        name.push(format!(".new-{number:016x}"));
-        let path = self.real.with_file_name(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(NEW_MODE);
-        let file = options.open(&path)?;
-        Ok((path, file))
     }
 
     /// For a file whose name is not ours to replace: a container's mount, or a folder of somebody else.
@@ -231,6 +230,20 @@ fn keep_owner_and_mode(new: &File, old: &Metadata) -> Result<(), String> {
     }
     let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
     new.set_permissions(mode).map_err(|error| plain(&error))
+}
+
+/// A new file beside `path`.
+fn temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let number = u64::from_le_bytes(random);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{number:016x}"));
+    let temporary = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let file = options.open(&temporary)?;
+    Ok((temporary, file))
 }
 
 /// Makes a new name durable, as far as the file system can.
