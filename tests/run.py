@@ -42,12 +42,17 @@ GROUPS = {
     "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
+    "oauth": (
+        install.oauth,
+        lambda: [sys.executable, program("oauth/main.py"), str(install.oauth_folder(ROOT))],
+        600,
+    ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
-#: Groups that start brokers of their own, and end them as they like.
-WITH_OWN_BROKERS = {"crash"}
+#: Groups that start what they need themselves, and end it as they like.
+WITH_OWN_BROKERS = {"crash", "oauth"}
 
 
 class Totals:
@@ -88,7 +93,7 @@ def main():
             totals.take(f"skipped: {name}: {problem}")
         elif name in WITH_OWN_BROKERS:
             if options.broker_address:
-                totals.take(f"skipped: {name}: it kills its brokers, so it starts them itself")
+                totals.take(f"skipped: {name}: it starts what it needs itself")
             elif find_binary(ROOT) is None:
                 totals.take(f"FAILED {name}: {NO_BROKER}")
             else:
