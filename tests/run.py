@@ -43,13 +43,18 @@ GROUPS = {
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
+    "oauth": (
+        install.oauth,
+        lambda: [sys.executable, program("oauth/main.py"), str(install.oauth_folder(ROOT))],
+        600,
+    ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
     "files": (None, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
-#: Groups that start brokers of their own, and end them as they like.
-WITH_OWN_BROKERS = {"crash", "dynsec", "files"}
+#: Groups that start what they need themselves, and end it as they like.
+WITH_OWN_BROKERS = {"crash", "dynsec", "files", "oauth"}
 
 
 class Totals:
@@ -90,7 +95,7 @@ def main():
             totals.take(f"skipped: {name}: {problem}")
         elif name in WITH_OWN_BROKERS:
             if options.broker_address:
-                totals.take(f"skipped: {name}: it starts its brokers itself")
+                totals.take(f"skipped: {name}: it starts what it needs itself")
             elif find_binary(ROOT) is None:
                 totals.take(f"FAILED {name}: {NO_BROKER}")
             else:

@@ -11,3 +11,5 @@ pub mod decode_packet;
 pub mod passwords;
 pub mod scram;
 pub mod dynsec;
+pub mod provider_answer;
+pub mod token;

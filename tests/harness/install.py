@@ -42,8 +42,15 @@ def venv_python(root):
 
 def node(root):
     """MQTT.js as tests/node/package-lock.json has it."""
-    source = root / "tests" / "node"
-    folder = node_folder(root)
+    return _npm(root / "tests" / "node", node_folder(root), "MQTT.js")
+
+
+def oauth(root):
+    """An OpenID provider as tests/oauth/package-lock.json has it."""
+    return _npm(root / "tests" / "oauth", oauth_folder(root), "oidc-provider")
+
+
+def _npm(source, folder, what):
     lock = source / "package-lock.json"
     if not (shutil.which("node") and shutil.which("npm")):
         problem = _apt("nodejs", "npm")
@@ -57,7 +64,7 @@ def node(root):
         shutil.copy(source / name, folder / name)
     problem = _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
     if problem:
-        return f"npm could not install MQTT.js ({problem})"
+        return f"npm could not install {what} ({problem})"
     _mark_current(folder, lock)
     return None
 
@@ -65,6 +72,11 @@ def node(root):
 def node_folder(root):
     """Where node_modules is."""
     return _folder(root) / "node"
+
+
+def oauth_folder(root):
+    """Where node_modules of the OpenID provider is."""
+    return _folder(root) / "oauth"
 
 
 def debian(_root):

@@ -34,6 +34,8 @@ impl Claim {
     pub const SUB: Self = Self::known("sub");
     /// OAuth scopes, separated by spaces.
     pub const SCOPE: Self = Self::known("scope");
+    /// The client that the token was given to.
+    pub const CLIENT_ID: Self = Self::known("client_id");
     /// Rules in the form of [`rules`](super::rules).
     pub const MQTT: Self = Self::known("mqtt");
 
@@ -154,8 +156,9 @@ fn malformed(claim: &Claim, expected: &'static str) -> Refusal {
 /// Which claims say what.
 #[derive(Clone, Debug)]
 pub struct ClaimNames {
-    /// The user name.
-    pub user_name: Claim,
+    /// The user name: the first of these that a token has. Tokens that machines get for themselves may have a
+    /// `client_id` and no `sub`; both in the list means that a machine may be called like a user.
+    pub user_name: Vec<Claim>,
     /// What the user name of CONNECT has to do with it.
     pub user_name_in_connect: UserNameInConnect,
     /// The client ids that the token is for, one or an array of them. A token without the claim is refused.
@@ -174,7 +177,7 @@ impl Default for ClaimNames {
     /// User name from `sub`, rules from `mqtt`; no other claim is looked at.
     fn default() -> Self {
         Self {
-            user_name: Claim::SUB,
+            user_name: vec![Claim::SUB],
             user_name_in_connect: UserNameInConnect::Ignored,
             client_id: None,
             groups: None,
@@ -263,11 +266,16 @@ impl ClaimNames {
         claims: &'a Claims,
         presented: &Presented<'_>,
     ) -> Result<&'a str, Refusal> {
-        let missing = || Refusal::Missing(self.user_name.clone());
-        let name = claims.text(&self.user_name)?.ok_or_else(missing)?;
-        if !is_user_name(name) {
-            return Err(malformed(&self.user_name, "a user name"));
-        }
+        let first = self.user_name.first().cloned().unwrap_or(Claim::SUB);
+        let claim = self
+            .user_name
+            .iter()
+            .find(|claim| claims.value(claim).is_some())
+            .ok_or(Refusal::Missing(first))?;
+        let name = claims
+            .text(claim)?
+            .filter(|name| is_user_name(name))
+            .ok_or_else(|| malformed(claim, "a user name"))?;
         let must_match = self.user_name_in_connect == UserNameInConnect::Equal;
         if must_match && presented.user_name.is_some_and(|shown| shown != name) {
             return Err(Refusal::UserName(name.to_owned()));

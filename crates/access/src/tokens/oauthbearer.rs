@@ -205,6 +205,13 @@ fn parse_header(header: &str) -> Result<Option<Cow<'_, str>>, MessageFault> {
     }))
 }
 
+/// The token in an HTTP `Authorization` header such as that of a WebSocket upgrade (RFC 6750 section 2.1);
+/// `None` for another scheme or what is no token.
+#[must_use]
+pub fn bearer_token(header: &str) -> Option<&str> {
+    parse_token(header.trim()).ok().flatten()
+}
+
 /// The value of `auth`, empty for a client that wants to be told where to get a token.
 fn parse_token(value: &str) -> Result<Option<&str>, MessageFault> {
     if value.is_empty() {

@@ -13,8 +13,10 @@ impl fmt::Display for Quoted<'_> {
         f.write_char('"')?;
         let mut rest = self.0.chars();
         for c in rest.by_ref().take(SHOWN_MAX) {
-            for shown in c.escape_debug() {
-                f.write_char(shown)?;
+            if c == '\'' {
+                f.write_char(c)?;
+            } else {
+                write!(f, "{}", c.escape_debug())?;
             }
         }
         f.write_str(if rest.next().is_some() { "…\"" } else { "\"" })
@@ -27,7 +29,7 @@ mod tests {
 
     #[test]
     fn text_of_strangers_cannot_write_lines_of_its_own_or_long_ones() {
-        assert_eq!(Quoted("a\n\"b\u{1b}").to_string(), r#""a\n\"b\u{1b}""#);
+        assert_eq!(Quoted("a'\n\"b\u{1b}").to_string(), r#""a'\n\"b\u{1b}""#);
         let long = "é".repeat(5000);
         assert_eq!(Quoted(&long).to_string().chars().count(), SHOWN_MAX + 3);
     }

@@ -4,3 +4,4 @@ mod acl;
 mod corpus;
 mod dynsec_corpus;
 mod passwords;
+mod tokens;

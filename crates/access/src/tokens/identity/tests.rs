@@ -62,9 +62,11 @@ fn the_user_name_comes_from_its_claim() {
     assert_eq!(identity.expires_at, Some(UnixSecs(1000)));
     assert!(identity.rules.is_none() && identity.groups.is_empty());
     let names = ClaimNames {
-        user_name: Claim::at("preferred_username"),
+        user_name: vec![Claim::at("preferred_username"), Claim::CLIENT_ID],
         ..names
     };
+    let by_client_id = names.identity(&with("client_id", "machine"), &CLIENT);
+    assert_eq!(by_client_id.unwrap().user_name.as_deref(), Some("machine"));
     let found = names.identity(&claims(base()), &CLIENT).unwrap_err();
     assert_eq!(found, Refusal::Missing(Claim::at("preferred_username")));
 }

@@ -144,6 +144,25 @@ fn a_challenge_says_that_the_token_is_not_taken_and_no_more() {
 }
 
 #[test]
+fn an_authorization_header_holds_a_token() {
+    assert_eq!(
+        bearer_token("Bearer abc.def-_~+/=="),
+        Some("abc.def-_~+/==")
+    );
+    assert_eq!(bearer_token(" bearer  abc "), Some("abc"));
+    for header in [
+        "",
+        "Bearer",
+        "Basic YTpi",
+        "Bearer a b",
+        "Bearer a,b",
+        "Bearerabc",
+    ] {
+        assert_eq!(bearer_token(header), None, "{header}");
+    }
+}
+
+#[test]
 fn debug_output_shows_no_token() {
     assert!(!format!("{:?}", Credentials::new(TOKEN)).contains(TOKEN));
 }

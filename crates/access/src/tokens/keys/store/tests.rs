@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -251,5 +252,90 @@ fn max_age_is_found_in_cache_control() {
         ("", None),
     ] {
         assert_eq!(max_age(header), expected.map(secs), "{header}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Wait(u64),
+    UnknownKey,
+    Answer,
+    NoAnswer,
+    WrongAnswer,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (1..2000_u64).prop_map(Event::Wait),
+        1 => (1..200_000_u64).prop_map(Event::Wait),
+        4 => Just(Event::UnknownKey),
+        4 => Just(Event::Answer),
+        2 => Just(Event::NoAnswer),
+        1 => Just(Event::WrongAnswer),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes in whatever order: the provider is asked with restraint, nothing is ever left undone,
+    /// and keys serve exactly as long as they may.
+    #[test]
+    fn a_store_keeps_its_promises_through_any_sequence(
+        events in prop::collection::vec(event(), 1..80),
+        by_issuer in any::<bool>(),
+    ) {
+        let policy = KeyPolicy::default();
+        let mut store = if by_issuer {
+            KeyStore::from_issuer(ISSUER, policy, secs(0))
+        } else {
+            KeyStore::from_keys_uri("https://k", policy, secs(0))
+        };
+        let keys = keys_named(&["a"]);
+        let mut now = secs(0);
+        let mut under_way = None;
+        let mut keys_at = None;
+        let mut asked_for_keys_at: Option<Duration> = None;
+        for event in events {
+            match event {
+                Event::Wait(wait) => now += secs(wait),
+                Event::UnknownKey => {
+                    let answer = store.unknown_key(now);
+                    let will_know = under_way.is_some() || store.next_due().is_some_and(|due| due <= now);
+                    prop_assert_eq!(answer == UnknownKey::Wait, will_know);
+                }
+                Event::Answer => match under_way.take() {
+                    Some(FetchPurpose::Discovery) => {
+                        prop_assert_eq!(store.fetched(&document(), None, now), Ok(Update::Discovered));
+                    }
+                    Some(FetchPurpose::Keys) => {
+                        prop_assert!(store.fetched(&keys, None, now).is_ok());
+                        keys_at = Some(now);
+                    }
+                    None => prop_assert_eq!(store.fetched(&keys, None, now), Ok(Update::Unasked)),
+                },
+                Event::NoAnswer => {
+                    store.failed("down", now);
+                    under_way = None;
+                }
+                Event::WrongAnswer => {
+                    prop_assert_eq!(store.fetched(b"", None, now).is_err(), under_way.is_some());
+                    under_way = None;
+                }
+            }
+            if let Some(fetch) = store.next_fetch(now) {
+                prop_assert!(under_way.is_none(), "two at a time");
+                under_way = Some(fetch.purpose);
+                if fetch.purpose == FetchPurpose::Keys {
+                    // The shortest time between two questions is that before the first retry.
+                    prop_assert!(asked_for_keys_at.is_none_or(|at| now >= at + policy.retry_first));
+                    asked_for_keys_at = Some(now);
+                }
+            }
+            prop_assert!(under_way.is_some() || store.next_due().is_some(), "nothing is to be done");
+            let is_ready = matches!(store.availability(now), Availability::Ready(_));
+            let end = keys_at.map(|at| at + policy.lifetime_default + policy.stale_max);
+            prop_assert_eq!(is_ready, end.is_some_and(|end| now < end));
+        }
     }
 }
