@@ -7,3 +7,5 @@
 
 pub mod connection;
 pub mod decode_packet;
+pub mod proxy;
+pub mod websocket;
