@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 
@@ -16,9 +17,11 @@ use super::verify::OtherName;
 
 /// What a client's TLS is made of.
 pub struct ClientTlsOptions<'a> {
-    /// Those who sign servers' certificates (`--cafile`, each file of `--capath`, or what the platform
-    /// trusts); at least one.
+    /// Those who sign servers' certificates (`--cafile`, each file of `--capath`).
     pub server_cas: &'a [PemFile<'a>],
+    /// Others, in DER: those that the platform trusts (`--tls-use-os-certs`). One that cannot be read is
+    /// passed over. Of both kinds together there must be one.
+    pub platform_cas: &'a [Vec<u8>],
     /// Revoked servers.
     pub revocation_lists: &'a [PemFile<'a>],
     /// The client's own certificate (`--cert`, `--key`).
@@ -44,6 +47,7 @@ impl<'a> ClientTlsOptions<'a> {
     pub const fn new(server_cas: &'a [PemFile<'a>], time: Arc<dyn TimeProvider>) -> Self {
         Self {
             server_cas,
+            platform_cas: &[],
             revocation_lists: &[],
             certificate: None,
             host_check: HostCheck::AlternativeNames,
@@ -87,7 +91,14 @@ impl ClientTls {
             options.oldest_version,
         )?;
         let provider = Arc::new(provider);
-        let anchors = Arc::new(anchors(options.server_cas, |_, _| {})?);
+        let mut anchors = anchors(options.server_cas, |_, _| {})?;
+        anchors.add_parsable_certificates(
+            options
+                .platform_cas
+                .iter()
+                .map(|ca| CertificateDer::from(ca.as_slice())),
+        );
+        let anchors = Arc::new(anchors);
         if anchors.is_empty() {
             return Err(TlsConfigError::Library(
                 "no CA is set to verify the server with".into(),

@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test ends at what it did not expect")]
 
 mod corpus;
+mod layers;
 mod pki;
 mod splits;
 mod tls_client;

@@ -206,6 +206,20 @@ fn a_server_that_speaks_no_tls_is_named() {
 }
 
 #[test]
+fn the_platforms_cas_are_trusted_and_what_is_none_is_passed_over() {
+    let ca = Ca::new("CA");
+    let platform = [b"none".to_vec(), ca.issuer.der().to_vec()];
+    let client = ClientTls::new(&ClientTlsOptions {
+        platform_cas: &platform,
+        ..client_options(&[])
+    });
+    assert_eq!(
+        fault(&client.unwrap(), "localhost", &ca.server(&["localhost"])),
+        None
+    );
+}
+
+#[test]
 fn a_client_needs_somebody_to_trust() {
     assert!(ClientTls::new(&client_options(&[])).is_err());
 }
