@@ -18,6 +18,7 @@ mod session;
 mod sni;
 mod tickets;
 mod verify;
+mod version1;
 
 pub use ciphers::Unavailable;
 pub use client::{ClientTls, ClientTlsOptions, HostCheck};

@@ -13,7 +13,8 @@ use super::ciphers::Unavailable;
 use super::files::{FileProblem, PemFile, TlsConfigError};
 use super::keylog::{KeyLines, KeyLogger};
 use super::server::{ServerCertificate, TlsVersion, anchors, certified_key, library, provider};
-use super::verify::OtherName;
+use super::verify::ServerVerifier;
+use super::version1::Issuers;
 
 /// What a client's TLS is made of.
 pub struct ClientTlsOptions<'a> {
@@ -91,7 +92,7 @@ impl ClientTls {
             options.oldest_version,
         )?;
         let provider = Arc::new(provider);
-        let mut anchors = anchors(options.server_cas, |_, _| {})?;
+        let (mut anchors, certificates) = anchors(options.server_cas, |_, _| {})?;
         anchors.add_parsable_certificates(
             options
                 .platform_cas
@@ -118,17 +119,23 @@ impl ClientTls {
                 lists.push(entry.value);
             }
         }
-        let verifier: Arc<dyn ServerCertVerifier> = builder()
+        let algorithms = provider.signature_verification_algorithms;
+        let issuers = Issuers::new(&certificates, &lists, algorithms);
+        let has_lists = !lists.is_empty();
+        let inner: Arc<dyn ServerCertVerifier> = builder()
             .with_crls(lists)
             .only_check_end_entity_revocation()
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
         let verifier = match options.host_check {
-            HostCheck::AlternativeNames => verifier,
-            check @ (HostCheck::CommonName | HostCheck::None) => Arc::new(OtherName {
-                inner: verifier,
+            HostCheck::AlternativeNames => inner,
+            check @ (HostCheck::CommonName | HostCheck::None) => Arc::new(ServerVerifier {
+                inner,
+                issuers,
+                algorithms,
                 check,
+                has_lists,
             }),
         };
         let time = Arc::clone(&options.time);

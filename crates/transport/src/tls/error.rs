@@ -57,7 +57,8 @@ pub enum CertificateFault {
     WrongHost(Vec<String>),
     /// Signed in a way, or with a key, that is not supported: RSA below 2048 bits, SHA-1, DSA.
     UnsupportedSignature,
-    /// Version 1 of X.509: made without extensions, so nothing in it says what it is for.
+    /// Version 1 of X.509, made without extensions, where that is not taken: between a server's
+    /// certificate and its CA, or where the names of a server have to be among the alternative ones.
     OldVersion,
     /// Anything else.
     Other(Box<str>),
@@ -208,7 +209,7 @@ impl fmt::Display for CertificateFault {
                 "unsupported signature or key (RSA below 2048 bits, SHA-1 and DSA are refused)",
             ),
             Self::OldVersion => f.write_str(
-                "X.509 version 1 is not supported; make it again with extensions \
+                "X.509 version 1 does not do here; make it again with extensions \
                  (openssl x509 -req … -extfile)",
             ),
             Self::Other(why) => f.write_str(why),

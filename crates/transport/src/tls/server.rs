@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::aws_lc_rs::digest;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -21,7 +21,8 @@ use super::identity::CertificateInfo;
 use super::keylog::{KeyLines, KeyLogger};
 use super::sni::{Certificates, Named};
 use super::tickets::{TicketKeys, Ticketer};
-use super::verify::AnyDate;
+use super::verify::ClientVerifier;
+use super::version1::Issuers;
 
 /// Names of CAs that clients are told, at most: a browser chooses a certificate by them, and with
 /// hundreds they would be most of the handshake.
@@ -271,24 +272,26 @@ pub(super) fn provider(
     Ok((provider, unavailable))
 }
 
-/// The anchors in `files`.
+/// The anchors in `files`, in the form of the library and as they are.
 pub(super) fn anchors(
     files: &[PemFile<'_>],
     mut seen: impl FnMut(&PemFile<'_>, CertificateInfo),
-) -> Result<RootCertStore, TlsConfigError> {
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsConfigError> {
     let mut anchors = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for file in files {
         for Entry { line, value } in file.certificates()? {
             if let Ok(info) = CertificateInfo::read(&value) {
                 seen(file, info);
             }
+            certificates.push(value.clone());
             anchors.add(value).map_err(|error| {
                 let why = error.to_string().into();
                 file.error(Some(line), FileProblem::Certificate(why))
             })?;
         }
     }
-    Ok(anchors)
+    Ok((anchors, certificates))
 }
 
 fn client_verifier(
@@ -297,7 +300,7 @@ fn client_verifier(
     expires: &mut Vec<Expires>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsConfigError> {
     // Faulty files are found even where nobody needs them yet.
-    let anchors = anchors(options.client_cas, |file, info| {
+    let (anchors, certificates) = anchors(options.client_cas, |file, info| {
         expires.push(Expires {
             file: file.name.into(),
             item: ExpiringItem::ClientCa,
@@ -329,6 +332,9 @@ fn client_verifier(
             lists.push(value);
         }
     }
+    let algorithms = provider.signature_verification_algorithms;
+    let issuers = Issuers::new(&certificates, &lists, algorithms);
+    let has_lists = !lists.is_empty();
     // As Mosquitto asks OpenSSL: the client's own certificate is looked for, not its CA's.
     let mut builder = builder()
         .with_crls(lists)
@@ -342,14 +348,16 @@ fn client_verifier(
     if anchors.len() > HINTS_MAX {
         builder = builder.clear_root_hint_subjects();
     }
-    let verifier = builder
+    let inner = builder
         .build()
         .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
-    Ok(if options.ignore_client_dates {
-        Arc::new(AnyDate(verifier))
-    } else {
-        verifier
-    })
+    Ok(Arc::new(ClientVerifier {
+        inner,
+        issuers,
+        algorithms,
+        ignores_dates: options.ignore_client_dates,
+        has_lists,
+    }))
 }
 
 fn revocation_list_expires(
@@ -400,7 +408,7 @@ impl ServerCertificate<'_> {
 
 /// A chain with its key, which must fit.
 pub(super) fn certified_key(
-    chain: Vec<rustls::pki_types::CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
     chain_file: &PemFile<'_>,
     key_file: &PemFile<'_>,
     provider: &CryptoProvider,

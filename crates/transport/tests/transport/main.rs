@@ -11,4 +11,5 @@ mod splits;
 mod tls_client;
 mod tls_peer;
 mod tls_server;
+mod version1;
 mod websocket_peer;
