@@ -24,6 +24,10 @@ use super::tickets::{TicketKeys, Ticketer};
 use super::verify::ClientVerifier;
 use super::version1::Issuers;
 
+/// What a record can carry, and its header, which the library counts as a part of it.
+const RECORD_BYTES_MAX: usize = 16 * 1024;
+const RECORD_HEADER_BYTES: usize = 5;
+
 /// Names of CAs that clients are told, at most: a browser chooses a certificate by them, and with
 /// hundreds they would be most of the handshake.
 const HINTS_MAX: usize = 32;
@@ -50,6 +54,9 @@ pub struct ServerTlsOptions<'a> {
     /// The protocols that clients may choose from by ALPN. Where there are none, what clients say is
     /// not looked at.
     pub protocols: &'a [&'a str],
+    /// What a record carries, at most: for devices with little memory, which would ask for it by an
+    /// extension (RFC 6066) that this TLS does not know. From 32 to 16,384; `None` for the latter.
+    pub record_bytes_max: Option<usize>,
     /// What tickets are sealed with; to be shared by all listeners and kept over reloads.
     pub tickets: Arc<TicketKeys>,
     /// Gets the secrets of all connections.
@@ -169,6 +176,9 @@ impl ServerTls {
             .collect();
         // Who writes a list down means its order.
         config.ignore_client_order = options.ciphers.is_some() || options.ciphers_tls13.is_some();
+        config.max_fragment_size = options
+            .record_bytes_max
+            .map(|bytes| bytes.clamp(32, RECORD_BYTES_MAX) + RECORD_HEADER_BYTES);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer {
             keys: Arc::clone(&options.tickets),
@@ -215,6 +225,7 @@ impl<'a> ServerTlsOptions<'a> {
             ciphers: None,
             ciphers_tls13: None,
             protocols: &[],
+            record_bytes_max: None,
             tickets,
             key_logger: None,
             time,

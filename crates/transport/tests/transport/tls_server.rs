@@ -558,6 +558,33 @@ fn both_ends_say_goodbye() {
 }
 
 #[test]
+fn records_are_as_short_as_wanted() {
+    let ca = Ca::new("CA");
+    for (wanted, longest) in [
+        (None, 16_384),
+        (Some(512), 512),
+        (Some(1), 32),
+        (Some(99_999), 16_384),
+    ] {
+        let server = server_with(&ca, |options| options.record_bytes_max = wanted).unwrap();
+        for version in BOTH {
+            let (mut ours, mut peer, _) = visit(&server, config(&ca, None, &[version]));
+            let message = vec![7; 40_000];
+            let mut wire = Vec::new();
+            ours.send(&message, &mut wire).unwrap();
+            let mut rest = wire.as_slice();
+            let mut records = 0;
+            while let [_, _, _, high, low, after @ ..] = rest {
+                rest = &after[usize::from(u16::from_be_bytes([*high, *low]))..];
+                records += 1;
+            }
+            assert_eq!(records, message.len().div_ceil(longest));
+            assert_eq!(talk(&mut ours, &mut peer, &mut wire).theirs, message);
+        }
+    }
+}
+
+#[test]
 fn nothing_is_sent_before_the_handshake_is_over() {
     let ca = Ca::new("CA");
     let mut ours = Tls::accept(&server(&ca)).unwrap();
