@@ -3,7 +3,8 @@
 //! `cost <scenario> <count>` does one thing `count` times. Run for two counts under a counter of
 //! instructions (`valgrind --tool=callgrind`), the difference is what the messages cost: everything
 //! around them is in both runs. `cost tls-idle-1.2 <count>`, `tls-idle-1.3` and `tls-idle-mutual` hold
-//! that many connections open after their handshakes and print the resident memory of each (Linux).
+//! that many connections open after their handshakes, `tls-begun` before them, and print the resident
+//! memory of each (Linux).
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -21,7 +22,10 @@ use midge_transport::tls::{
     DefaultTimeProvider, PemFile, ServerCertificate, ServerTls, ServerTlsOptions, TicketKeys, Tls,
 };
 use midge_transport::websocket::WebSocket;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::version::{TLS12 as V12, TLS13 as V13};
@@ -46,6 +50,7 @@ fn main() {
         "tls-receive" => tls_receive(count),
         "tls-send" => tls_send(count),
         "tls-handshake" => drop(pairs(&V13, NotAsked).take(count).count()),
+        "tls-begun" => begun(count),
         "tls-idle-1.2" => idle(count, &V12, NotAsked),
         "tls-idle-1.3" => idle(count, &V13, NotAsked),
         "tls-idle-mutual" => idle(count, &V13, Required),
@@ -134,6 +139,17 @@ fn idle(
     println!("{bytes} bytes for each of {count} servers' ends");
 }
 
+/// Connections that have said nothing.
+fn begun(count: usize) {
+    let server = server(&authority(), NotAsked);
+    let first = Tls::accept(&server).unwrap();
+    let before = resident();
+    let servers: Vec<Tls> = (0..count).map(|_| Tls::accept(&server).unwrap()).collect();
+    let bytes = (resident() - before) / servers.len();
+    println!("{bytes} bytes for each of {count} servers' ends");
+    drop(first);
+}
+
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -144,11 +160,14 @@ fn resident() -> usize {
     kilobytes * 1024
 }
 
-/// Connections after their handshakes: our server's end and a client's of rustls.
-fn pairs(
-    version: &'static SupportedProtocolVersion,
-    certificates: ClientCertificates,
-) -> impl Iterator<Item = (Tls, ClientConnection)> {
+/// A CA, and a certificate that it has signed, with its key.
+struct Authority {
+    ca: CertifiedIssuer<'static, KeyPair>,
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+fn authority() -> Authority {
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -156,28 +175,47 @@ fn pairs(
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &ca).unwrap();
-    let (chain, key_text, ca_text) = (certificate.pem(), key.serialize_pem(), ca.pem());
+    Authority {
+        ca,
+        certificate,
+        key,
+    }
+}
+
+fn server(authority: &Authority, certificates: ClientCertificates) -> ServerTls {
+    let (chain, key) = (authority.certificate.pem(), authority.key.serialize_pem());
+    let ca = authority.ca.pem();
     let file = |text| PemFile { name: "", text };
     let identity = [ServerCertificate {
         chain: file(chain.as_bytes()),
-        key: file(key_text.as_bytes()),
+        key: file(key.as_bytes()),
     }];
-    let cas = [file(ca_text.as_bytes())];
+    let cas = [file(ca.as_bytes())];
     let tickets = Arc::new(TicketKeys::new(&[[1; 32]], 3600));
     let server = ServerTls::new(&ServerTlsOptions {
         client_certificates: certificates,
         client_cas: &cas,
         ..ServerTlsOptions::new(&identity, tickets, Arc::new(DefaultTimeProvider))
     });
-    let server = server.unwrap();
+    server.unwrap()
+}
+
+/// Connections after their handshakes: our server's end and a client's of rustls.
+fn pairs(
+    version: &'static SupportedProtocolVersion,
+    certificates: ClientCertificates,
+) -> impl Iterator<Item = (Tls, ClientConnection)> {
+    let authority = authority();
+    let server = server(&authority, certificates);
     let mut roots = RootCertStore::empty();
-    roots.add(ca.der().clone()).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    roots.add(authority.ca.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(authority.key.serialize_der()).unwrap();
+    let chain = vec![authority.certificate.der().clone()];
     let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate.der().clone()], key)
+        .with_client_auth_cert(chain, key)
         .unwrap();
     let client = Arc::new(client);
     std::iter::repeat_with(move || {

@@ -558,6 +558,30 @@ fn both_ends_say_goodbye() {
 }
 
 #[test]
+fn bytes_can_be_sent_between_the_halves_of_a_record() {
+    let ca = Ca::new("CA");
+    let server = server(&ca);
+    for version in BOTH {
+        let (mut ours, mut peer, _) = visit(&server, config(&ca, None, &[version]));
+        std::io::Write::write_all(&mut peer.writer(), &[b'm'; 1000]).unwrap();
+        let mut bytes = Vec::new();
+        peer.write_tls(&mut bytes).unwrap();
+        let (mut plain, mut wire) = (Vec::new(), Vec::new());
+        let (first, second) = bytes.split_at_mut(3);
+        let (second, third) = second.split_at_mut(500);
+        for part in [first, second, third] {
+            ours.receive(part, &mut plain, &mut wire).unwrap();
+            ours.send(b"now ", &mut wire).unwrap();
+        }
+        assert_eq!(plain, [b'm'; 1000]);
+        assert_eq!(
+            talk(&mut ours, &mut peer, &mut wire).theirs,
+            b"now now now "
+        );
+    }
+}
+
+#[test]
 fn records_are_as_short_as_wanted() {
     let ca = Ca::new("CA");
     for (wanted, longest) in [
