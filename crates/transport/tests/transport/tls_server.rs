@@ -532,6 +532,29 @@ fn a_changed_byte_ends_the_connection() {
 }
 
 #[test]
+fn what_comes_with_the_end_of_the_handshake_is_lost_if_the_connection_breaks_at_once() {
+    let ca = Ca::new("CA");
+    let server = server(&ca);
+    let client = Arc::new(config(&ca, None, &[&TLS13]));
+    let mut ours = Tls::accept(&server).unwrap();
+    let mut peer = connect(&client, "localhost");
+    let (mut wire, mut plain, mut reply) = (Vec::new(), Vec::new(), Vec::new());
+    peer.write_tls(&mut wire).unwrap();
+    ours.receive(&mut wire, &mut plain, &mut reply).unwrap();
+    peer.read_tls(&mut reply.as_slice()).unwrap();
+    peer.process_new_packets().unwrap();
+    std::io::Write::write_all(&mut peer.writer(), b"hello").unwrap();
+    wire.clear();
+    while peer.wants_write() {
+        peer.write_tls(&mut wire).unwrap();
+    }
+    wire.extend_from_slice(&[0x17, 3, 3, 0, 20]);
+    wire.extend_from_slice(&[0; 20]);
+    assert!(ours.receive(&mut wire, &mut plain, &mut reply).is_err());
+    assert!(plain.is_empty());
+}
+
+#[test]
 fn both_ends_say_goodbye() {
     let ca = Ca::new("CA");
     let server = server(&ca);
