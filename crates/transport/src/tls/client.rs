@@ -120,7 +120,7 @@ impl ClientTls {
             }
         }
         let algorithms = provider.signature_verification_algorithms;
-        let issuers = Issuers::new(&certificates, &lists, algorithms);
+        let issuers = Issuers::new(certificates, &lists, algorithms);
         let has_lists = !lists.is_empty();
         let inner: Arc<dyn ServerCertVerifier> = builder()
             .with_crls(lists)
@@ -128,16 +128,13 @@ impl ClientTls {
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
-        let verifier = match options.host_check {
-            HostCheck::AlternativeNames => inner,
-            check @ (HostCheck::CommonName | HostCheck::None) => Arc::new(ServerVerifier {
-                inner,
-                issuers,
-                algorithms,
-                check,
-                has_lists,
-            }),
-        };
+        let verifier = Arc::new(ServerVerifier {
+            inner,
+            issuers,
+            algorithms,
+            check: options.host_check,
+            has_lists,
+        });
         let time = Arc::clone(&options.time);
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time)
             .with_protocol_versions(options.oldest_version.and_newer())

@@ -344,7 +344,7 @@ fn client_verifier(
         }
     }
     let algorithms = provider.signature_verification_algorithms;
-    let issuers = Issuers::new(&certificates, &lists, algorithms);
+    let issuers = Issuers::new(certificates, &lists, algorithms);
     let has_lists = !lists.is_empty();
     // As Mosquitto asks OpenSSL: the client's own certificate is looked for, not its CA's.
     let mut builder = builder()

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
@@ -22,7 +24,7 @@ const DATED_MAX: usize = 4;
 pub(super) struct ClientVerifier {
     /// Does most of it.
     pub(super) inner: Arc<dyn ClientCertVerifier>,
-    /// For certificates of version 1.
+    /// For what the library does not take and OpenSSL does.
     pub(super) issuers: Issuers,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     /// Whatever the time is, there must have been one at which the chain was valid.
@@ -46,6 +48,11 @@ impl ClientCertVerifier for ClientVerifier {
         let mut result = self
             .inner
             .verify_client_cert(end_entity, intermediates, now);
+        if let Err(error) = result {
+            let now = (!self.ignores_dates).then_some(now);
+            let itself = self.issuers.verify_itself(end_entity, now, error);
+            result = itself.map(|()| ClientCertVerified::assertion());
+        }
         if !self.ignores_dates {
             return result;
         }
@@ -119,12 +126,12 @@ fn is_about_dates(error: &Error) -> bool {
     )
 }
 
-/// Verifies servers whose name need not be among their alternative names.
+/// Verifies servers.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     /// Does most of it.
     pub(super) inner: Arc<dyn ServerCertVerifier>,
-    /// For certificates of version 1.
+    /// For what the library does not take and OpenSSL does.
     pub(super) issuers: Issuers,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) check: HostCheck,
@@ -135,8 +142,10 @@ pub(super) struct ServerVerifier {
 impl ServerVerifier {
     /// Whether the host does where it is not among the alternative names.
     fn allows(&self, end_entity: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
-        if self.check == HostCheck::None {
-            return true;
+        match self.check {
+            HostCheck::None => return true,
+            HostCheck::AlternativeNames => return false,
+            HostCheck::CommonName => {}
         }
         let Ok(info) = CertificateInfo::read(end_entity) else {
             return false;
@@ -164,14 +173,20 @@ impl ServerCertVerifier for ServerVerifier {
             }
             return Ok(ServerCertVerified::assertion());
         }
-        // The name is looked at last, so this error says that all else is good.
-        match self.inner.verify_server_cert(
+        let result = self.inner.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
             ocsp_response,
             now,
-        ) {
+        );
+        let result = result.or_else(|error| {
+            self.issuers.verify_itself(end_entity, Some(now), error)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            Ok(ServerCertVerified::assertion())
+        });
+        // The name is looked at last, so this error says that all else is good.
+        match result {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.allows(end_entity, server_name) => Ok(ServerCertVerified::assertion()),

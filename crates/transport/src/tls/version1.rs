@@ -1,8 +1,12 @@
-//! Certificates of X.509 version 1, which have no extensions.
+//! Certificates that OpenSSL takes and the library does not: those of X.509 version 1, which have no
+//! extensions, and those of CAs that stand for themselves.
 //!
 //! `openssl x509 -req` makes them unless it is told otherwise, and so do many instructions for
 //! Mosquitto; OpenSSL takes them, the library here does not. One is taken if a CA that is trusted has
 //! signed it itself: nothing in it could say that it is a CA, so it never stands for another.
+//!
+//! `openssl req -x509` makes a certificate that says it is a CA, and many a server at home has such a
+//! one for itself. It is taken if it is one of those that are trusted, byte for byte.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,6 +26,8 @@ use x509_cert::der::{self, Decode, Encode, Reader, SliceReader};
 /// Those who may have signed such certificates, and those that they have revoked.
 #[derive(Debug)]
 pub(super) struct Issuers {
+    /// As they were given.
+    certificates: Vec<CertificateDer<'static>>,
     cas: Vec<Ca>,
     lists: Vec<RevocationList>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -71,14 +77,16 @@ pub(super) fn is_version1(certificate: &CertificateDer<'_>) -> bool {
 
 impl Issuers {
     /// From certificates and lists that have been read by others: what cannot be read is passed over.
-    pub(super) fn new<'a>(
-        cas: impl IntoIterator<Item = &'a CertificateDer<'a>>,
+    pub(super) fn new(
+        certificates: Vec<CertificateDer<'static>>,
         lists: &[CertificateRevocationListDer<'_>],
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
-        let cas = cas.into_iter().filter_map(|ca| Ca::read(ca).ok());
+        let cas = certificates.iter().filter_map(|ca| Ca::read(ca).ok());
+        let cas = cas.collect();
         let mut issuers = Self {
-            cas: cas.collect(),
+            certificates,
+            cas,
             lists: Vec::new(),
             algorithms,
         };
@@ -108,20 +116,34 @@ impl Issuers {
         if !self.has_signed(&issuer, &signed)? {
             return Err(CertificateError::BadSignature);
         }
-        let validity = content.validity();
-        if let Some(now) = now {
-            let now = Duration::from_secs(now.as_secs());
-            if now > validity.not_after.to_unix_duration() {
-                return Err(CertificateError::Expired);
-            }
-            if now < validity.not_before.to_unix_duration() {
-                return Err(CertificateError::NotValidYet);
-            }
-        }
+        check_dates(&parsed, now)?;
         if must_be_listed {
             self.check_revoked(&issuer, content.serial_number().as_bytes(), now)?;
         }
         Ok(())
+    }
+
+    /// Verifies a certificate that the library refused with `error`: if that is for being a CA's, and
+    /// it is itself trusted, its dates decide.
+    pub(super) fn verify_itself(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: Option<UnixTime>,
+        error: Error,
+    ) -> Result<(), Error> {
+        let is_ca = matches!(&error, Error::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity"));
+        if !is_ca
+            || !self
+                .certificates
+                .iter()
+                .any(|trusted| trusted == certificate)
+        {
+            return Err(error);
+        }
+        let bad = |_| CertificateError::BadEncoding;
+        let parsed = CertificateInner::<Raw>::from_der(certificate).map_err(bad)?;
+        Ok(check_dates(&parsed, now)?)
     }
 
     /// Whether one of those with this name has signed it.
@@ -163,6 +185,21 @@ impl Issuers {
         }
         found
     }
+}
+
+fn check_dates(
+    certificate: &CertificateInner<Raw>,
+    now: Option<UnixTime>,
+) -> Result<(), CertificateError> {
+    let validity = certificate.tbs_certificate().validity();
+    let now = now.map(|now| Duration::from_secs(now.as_secs()));
+    if now.is_some_and(|now| now > validity.not_after.to_unix_duration()) {
+        return Err(CertificateError::Expired);
+    }
+    if now.is_some_and(|now| now < validity.not_before.to_unix_duration()) {
+        return Err(CertificateError::NotValidYet);
+    }
+    Ok(())
 }
 
 impl Ca {

@@ -202,6 +202,24 @@ fn a_certificate_that_is_optional_may_be_missing_but_not_bad() {
 }
 
 #[test]
+fn a_client_that_is_its_own_ca_is_known_byte_for_byte() {
+    let ca = Ca::new("device");
+    let server = asking(&ca, ClientCertificates::Required, &[], false).unwrap();
+    let own = Identity {
+        chain: ca.pem(),
+        key: ca.issuer.key().serialize_pem(),
+    };
+    assert_eq!(fault(&server, &ca, Some(&own)), None);
+    let other = Ca::new("device");
+    let own = Identity {
+        chain: other.pem(),
+        key: other.issuer.key().serialize_pem(),
+    };
+    let is_ca = Some(CertificateFault::IsCa);
+    assert_eq!(fault(&server, &ca, Some(&own)), is_ca);
+}
+
+#[test]
 fn a_chain_over_several_cas_is_followed() {
     let root = Ca::new("root");
     let middle = root.below("middle");
