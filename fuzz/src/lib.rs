@@ -13,3 +13,5 @@ pub mod scram;
 pub mod dynsec;
 pub mod provider_answer;
 pub mod token;
+pub mod proxy;
+pub mod websocket;

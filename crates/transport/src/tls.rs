@@ -4,6 +4,9 @@
 //! connection is a [`Tls`] that takes what was read from the wire and appends plain bytes to a buffer
 //! of the caller's, and the other way round. Who reads files, watches them and swaps one [`ServerTls`]
 //! for another is the caller; connections keep what they began with.
+//!
+//! The time for the dates in certificates is an argument ([`TimeProvider`]); randomness for keys is the
+//! cryptography library's own.
 
 mod ciphers;
 mod client;
@@ -18,6 +21,7 @@ mod session;
 mod sni;
 mod tickets;
 mod verify;
+mod version1;
 
 pub use ciphers::Unavailable;
 pub use client::{ClientTls, ClientTlsOptions, HostCheck};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 
@@ -12,13 +13,16 @@ use super::ciphers::Unavailable;
 use super::files::{FileProblem, PemFile, TlsConfigError};
 use super::keylog::{KeyLines, KeyLogger};
 use super::server::{ServerCertificate, TlsVersion, anchors, certified_key, library, provider};
-use super::verify::OtherName;
+use super::verify::ServerVerifier;
+use super::version1::Issuers;
 
 /// What a client's TLS is made of.
 pub struct ClientTlsOptions<'a> {
-    /// Those who sign servers' certificates (`--cafile`, each file of `--capath`, or what the platform
-    /// trusts); at least one.
+    /// Those who sign servers' certificates (`--cafile`, each file of `--capath`).
     pub server_cas: &'a [PemFile<'a>],
+    /// Others, in DER: those that the platform trusts (`--tls-use-os-certs`). One that cannot be read is
+    /// passed over. Of both kinds together there must be one.
+    pub platform_cas: &'a [Vec<u8>],
     /// Revoked servers.
     pub revocation_lists: &'a [PemFile<'a>],
     /// The client's own certificate (`--cert`, `--key`).
@@ -44,6 +48,7 @@ impl<'a> ClientTlsOptions<'a> {
     pub const fn new(server_cas: &'a [PemFile<'a>], time: Arc<dyn TimeProvider>) -> Self {
         Self {
             server_cas,
+            platform_cas: &[],
             revocation_lists: &[],
             certificate: None,
             host_check: HostCheck::AlternativeNames,
@@ -87,7 +92,14 @@ impl ClientTls {
             options.oldest_version,
         )?;
         let provider = Arc::new(provider);
-        let anchors = Arc::new(anchors(options.server_cas, |_, _| {})?);
+        let (mut anchors, certificates) = anchors(options.server_cas, |_, _| {})?;
+        anchors.add_parsable_certificates(
+            options
+                .platform_cas
+                .iter()
+                .map(|ca| CertificateDer::from(ca.as_slice())),
+        );
+        let anchors = Arc::new(anchors);
         if anchors.is_empty() {
             return Err(TlsConfigError::Library(
                 "no CA is set to verify the server with".into(),
@@ -107,19 +119,22 @@ impl ClientTls {
                 lists.push(entry.value);
             }
         }
-        let verifier: Arc<dyn ServerCertVerifier> = builder()
+        let algorithms = provider.signature_verification_algorithms;
+        let issuers = Issuers::new(certificates, &lists, algorithms);
+        let has_lists = !lists.is_empty();
+        let inner: Arc<dyn ServerCertVerifier> = builder()
             .with_crls(lists)
             .only_check_end_entity_revocation()
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
-        let verifier = match options.host_check {
-            HostCheck::AlternativeNames => verifier,
-            check @ (HostCheck::CommonName | HostCheck::None) => Arc::new(OtherName {
-                inner: verifier,
-                check,
-            }),
-        };
+        let verifier = Arc::new(ServerVerifier {
+            inner,
+            issuers,
+            algorithms,
+            check: options.host_check,
+            has_lists,
+        });
         let time = Arc::clone(&options.time);
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time)
             .with_protocol_versions(options.oldest_version.and_newer())

@@ -57,8 +57,10 @@ pub enum CertificateFault {
     WrongHost(Vec<String>),
     /// Signed in a way, or with a key, that is not supported: RSA below 2048 bits, SHA-1, DSA.
     UnsupportedSignature,
-    /// Version 1 of X.509: made without extensions, so nothing in it says what it is for.
+    /// Version 1 or 2 of X.509, made without extensions, in the place of a CA that is not trusted itself.
     OldVersion,
+    /// It is a CA's, and not itself among those that are trusted.
+    IsCa,
     /// Anything else.
     Other(Box<str>),
 }
@@ -78,6 +80,8 @@ impl From<Error> for TlsError {
             Error::PeerIncompatible(
                 PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                // Clients of 1.1 and older do not send it, and it is looked at first.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired
                 | PeerIncompatible::SupportedVersionsExtensionRequired
                 | PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled,
@@ -124,11 +128,12 @@ impl From<CertificateError> for CertificateFault {
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
                 Self::UnsupportedSignature
             }
-            CertificateError::Other(other)
-                if other.to_string().contains("UnsupportedCertVersion") =>
-            {
-                Self::OldVersion
-            }
+            // The library's words for faults that it has no kind for.
+            CertificateError::Other(other) => match other.to_string() {
+                words if words.contains("UnsupportedCertVersion") => Self::OldVersion,
+                words if words.contains("CaUsedAsEndEntity") => Self::IsCa,
+                words => Self::Other(words.into()),
+            },
             other => Self::Other(other.to_string().into()),
         }
     }
@@ -208,8 +213,11 @@ impl fmt::Display for CertificateFault {
                 "unsupported signature or key (RSA below 2048 bits, SHA-1 and DSA are refused)",
             ),
             Self::OldVersion => f.write_str(
-                "X.509 version 1 is not supported; make it again with extensions \
+                "X.509 version 1 does not do here; make it again with extensions \
                  (openssl x509 -req … -extfile)",
+            ),
+            Self::IsCa => f.write_str(
+                "it is that of a CA, which stands for no client or server unless it is trusted itself",
             ),
             Self::Other(why) => f.write_str(why),
         }

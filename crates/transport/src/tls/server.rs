@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::aws_lc_rs::digest;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -21,7 +21,12 @@ use super::identity::CertificateInfo;
 use super::keylog::{KeyLines, KeyLogger};
 use super::sni::{Certificates, Named};
 use super::tickets::{TicketKeys, Ticketer};
-use super::verify::AnyDate;
+use super::verify::ClientVerifier;
+use super::version1::Issuers;
+
+/// What a record can carry, and its header, which the library counts as a part of it.
+const RECORD_BYTES_MAX: usize = 16 * 1024;
+const RECORD_HEADER_BYTES: usize = 5;
 
 /// Names of CAs that clients are told, at most: a browser chooses a certificate by them, and with
 /// hundreds they would be most of the handshake.
@@ -49,6 +54,9 @@ pub struct ServerTlsOptions<'a> {
     /// The protocols that clients may choose from by ALPN. Where there are none, what clients say is
     /// not looked at.
     pub protocols: &'a [&'a str],
+    /// What a record carries, at most: for devices with little memory, which would ask for it by an
+    /// extension (RFC 6066) that this TLS does not know. From 32 to 16,384; `None` for the latter.
+    pub record_bytes_max: Option<usize>,
     /// What tickets are sealed with; to be shared by all listeners and kept over reloads.
     pub tickets: Arc<TicketKeys>,
     /// Gets the secrets of all connections.
@@ -168,6 +176,9 @@ impl ServerTls {
             .collect();
         // Who writes a list down means its order.
         config.ignore_client_order = options.ciphers.is_some() || options.ciphers_tls13.is_some();
+        config.max_fragment_size = options
+            .record_bytes_max
+            .map(|bytes| bytes.clamp(32, RECORD_BYTES_MAX) + RECORD_HEADER_BYTES);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer {
             keys: Arc::clone(&options.tickets),
@@ -214,6 +225,7 @@ impl<'a> ServerTlsOptions<'a> {
             ciphers: None,
             ciphers_tls13: None,
             protocols: &[],
+            record_bytes_max: None,
             tickets,
             key_logger: None,
             time,
@@ -271,24 +283,26 @@ pub(super) fn provider(
     Ok((provider, unavailable))
 }
 
-/// The anchors in `files`.
+/// The anchors in `files`, in the form of the library and as they are.
 pub(super) fn anchors(
     files: &[PemFile<'_>],
     mut seen: impl FnMut(&PemFile<'_>, CertificateInfo),
-) -> Result<RootCertStore, TlsConfigError> {
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsConfigError> {
     let mut anchors = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for file in files {
         for Entry { line, value } in file.certificates()? {
             if let Ok(info) = CertificateInfo::read(&value) {
                 seen(file, info);
             }
+            certificates.push(value.clone());
             anchors.add(value).map_err(|error| {
                 let why = error.to_string().into();
                 file.error(Some(line), FileProblem::Certificate(why))
             })?;
         }
     }
-    Ok(anchors)
+    Ok((anchors, certificates))
 }
 
 fn client_verifier(
@@ -297,7 +311,7 @@ fn client_verifier(
     expires: &mut Vec<Expires>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsConfigError> {
     // Faulty files are found even where nobody needs them yet.
-    let anchors = anchors(options.client_cas, |file, info| {
+    let (anchors, certificates) = anchors(options.client_cas, |file, info| {
         expires.push(Expires {
             file: file.name.into(),
             item: ExpiringItem::ClientCa,
@@ -329,6 +343,9 @@ fn client_verifier(
             lists.push(value);
         }
     }
+    let algorithms = provider.signature_verification_algorithms;
+    let issuers = Issuers::new(certificates, &lists, algorithms);
+    let has_lists = !lists.is_empty();
     // As Mosquitto asks OpenSSL: the client's own certificate is looked for, not its CA's.
     let mut builder = builder()
         .with_crls(lists)
@@ -342,14 +359,16 @@ fn client_verifier(
     if anchors.len() > HINTS_MAX {
         builder = builder.clear_root_hint_subjects();
     }
-    let verifier = builder
+    let inner = builder
         .build()
         .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
-    Ok(if options.ignore_client_dates {
-        Arc::new(AnyDate(verifier))
-    } else {
-        verifier
-    })
+    Ok(Arc::new(ClientVerifier {
+        inner,
+        issuers,
+        algorithms,
+        ignores_dates: options.ignore_client_dates,
+        has_lists,
+    }))
 }
 
 fn revocation_list_expires(
@@ -400,7 +419,7 @@ impl ServerCertificate<'_> {
 
 /// A chain with its key, which must fit.
 pub(super) fn certified_key(
-    chain: Vec<rustls::pki_types::CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
     chain_file: &PemFile<'_>,
     key_file: &PemFile<'_>,
     provider: &CryptoProvider,

@@ -203,7 +203,17 @@ impl Tls {
         let driven = match &mut self.side {
             Side::Server(connection) => drive::receive(&mut **connection, wire, plain, reply),
             Side::Client(connection) => drive::receive(&mut **connection, wire, plain, reply),
-        }?;
+        };
+        let driven = match driven {
+            Ok(driven) => driven,
+            Err(error) => {
+                // Nobody has looked at who the peer is.
+                if self.state == State::Handshaking {
+                    plain.truncate(before);
+                }
+                return Err(error.into());
+            }
+        };
         self.peer_closed |= driven.peer_closed;
         if self.state == State::Handshaking && !self.common().is_handshaking() {
             if let Err(error) = self.check_resumed() {

@@ -1,31 +1,61 @@
-//! Verifying clients' certificates, with or without their dates, and servers' with or without a name.
+//! Verifying certificates as Mosquitto's options want it: the library's verifiers, and what they do not
+//! do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::client::HostCheck;
 use super::identity::CertificateInfo;
+use super::version1::{self, Issuers, is_version1};
 
 /// Certificates of a chain whose dates are looked at, at most. A client could send hundreds.
 const DATED_MAX: usize = 4;
 
-/// Verifies clients as another verifier does, but for the dates: whatever the time is, there must have
-/// been one at which the chain was valid.
+/// Verifies clients.
 #[derive(Debug)]
-pub(super) struct AnyDate(pub(super) Arc<dyn ClientCertVerifier>);
+pub(super) struct ClientVerifier {
+    /// Does most of it.
+    pub(super) inner: Arc<dyn ClientCertVerifier>,
+    /// For what the library does not take and OpenSSL does.
+    pub(super) issuers: Issuers,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    /// Whatever the time is, there must have been one at which the chain was valid.
+    pub(super) ignores_dates: bool,
+    /// A client's CA needs a revocation list.
+    pub(super) has_lists: bool,
+}
 
-impl ClientCertVerifier for AnyDate {
+impl ClientCertVerifier for ClientVerifier {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let mut result = self.0.verify_client_cert(end_entity, intermediates, now);
+        if is_version1(end_entity) {
+            let now = (!self.ignores_dates).then_some(now);
+            self.issuers.verify(end_entity, now, self.has_lists)?;
+            return Ok(ClientCertVerified::assertion());
+        }
+        let mut result = self
+            .inner
+            .verify_client_cert(end_entity, intermediates, now);
+        if let Err(error) = result {
+            let now = (!self.ignores_dates).then_some(now);
+            let itself = self.issuers.verify_itself(end_entity, now, error);
+            result = itself.map(|()| ClientCertVerified::assertion());
+        }
+        if !self.ignores_dates {
+            return result;
+        }
         let chain = [end_entity]
             .into_iter()
             .chain(intermediates)
@@ -38,19 +68,21 @@ impl ClientCertVerifier for AnyDate {
                 if !result.as_ref().is_err_and(is_about_dates) {
                     return result;
                 }
-                let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
-                result = self.0.verify_client_cert(end_entity, intermediates, time);
+                let time = UnixTime::since_unix_epoch(Duration::from_secs(time));
+                result = self
+                    .inner
+                    .verify_client_cert(end_entity, intermediates, time);
             }
         }
         result
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
+        self.inner.client_auth_mandatory()
     }
 
     fn verify_tls12_signature(
@@ -59,7 +91,10 @@ impl ClientCertVerifier for AnyDate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        if is_version1(cert) {
+            return version1::verify_tls12(&self.algorithms, message, cert, dss);
+        }
+        self.inner.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -68,11 +103,14 @@ impl ClientCertVerifier for AnyDate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        if is_version1(cert) {
+            return version1::verify_tls13(&self.algorithms, message, cert, dss);
+        }
+        self.inner.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 
@@ -88,16 +126,27 @@ fn is_about_dates(error: &Error) -> bool {
     )
 }
 
-/// Verifies servers as another verifier does, but is content with another name.
+/// Verifies servers.
 #[derive(Debug)]
-pub(super) struct OtherName {
+pub(super) struct ServerVerifier {
+    /// Does most of it.
     pub(super) inner: Arc<dyn ServerCertVerifier>,
+    /// For what the library does not take and OpenSSL does.
+    pub(super) issuers: Issuers,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) check: HostCheck,
+    /// A server's CA needs a revocation list.
+    pub(super) has_lists: bool,
 }
 
-impl OtherName {
-    /// Whether a certificate without alternative names has the host as its common name.
-    fn is_common_name(end_entity: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
+impl ServerVerifier {
+    /// Whether the host does where it is not among the alternative names.
+    fn allows(&self, end_entity: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
+        match self.check {
+            HostCheck::None => return true,
+            HostCheck::AlternativeNames => return false,
+            HostCheck::CommonName => {}
+        }
         let Ok(info) = CertificateInfo::read(end_entity) else {
             return false;
         };
@@ -108,7 +157,7 @@ impl OtherName {
     }
 }
 
-impl ServerCertVerifier for OtherName {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -117,21 +166,30 @@ impl ServerCertVerifier for OtherName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The name is looked at last, so this error says that all else is good.
-        match self.inner.verify_server_cert(
+        if is_version1(end_entity) {
+            self.issuers.verify(end_entity, Some(now), self.has_lists)?;
+            if !self.allows(end_entity, server_name) {
+                return Err(CertificateError::NotValidForName.into());
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
+        let result = self.inner.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
             ocsp_response,
             now,
-        ) {
+        );
+        let result = result.or_else(|error| {
+            self.issuers.verify_itself(end_entity, Some(now), error)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            Ok(ServerCertVerified::assertion())
+        });
+        // The name is looked at last, so this error says that all else is good.
+        match result {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.check == HostCheck::None
-                || Self::is_common_name(end_entity, server_name) =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
+            )) if self.allows(end_entity, server_name) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -142,6 +200,9 @@ impl ServerCertVerifier for OtherName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if is_version1(cert) {
+            return version1::verify_tls12(&self.algorithms, message, cert, dss);
+        }
         self.inner.verify_tls12_signature(message, cert, dss)
     }
 
@@ -151,6 +212,9 @@ impl ServerCertVerifier for OtherName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if is_version1(cert) {
+            return version1::verify_tls13(&self.algorithms, message, cert, dss);
+        }
         self.inner.verify_tls13_signature(message, cert, dss)
     }
 

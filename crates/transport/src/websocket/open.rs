@@ -102,7 +102,7 @@ impl WebSocket {
             let taken = if self.left > 0 {
                 Ok(self.take_payload(bytes, at, &mut plain))
             } else if let Some(control) = self.control.take() {
-                Ok(self.take_control(*control, rest))
+                Ok(self.take_control(control, rest))
             } else {
                 self.take_header(rest)
             };
@@ -167,7 +167,7 @@ impl WebSocket {
         bytes: &mut [u8],
         at: usize,
         plain: &mut Range<usize>,
-    ) -> (usize, Option<Control>) {
+    ) -> (usize, Option<Box<Control>>) {
         let there = bytes.len() - at;
         let count = usize::try_from(self.left).map_or(there, |left| left.min(there));
         if plain.start == plain.end {
@@ -185,7 +185,7 @@ impl WebSocket {
     }
 
     /// Takes a header or what there is of it, and a control frame with it.
-    fn take_header(&mut self, bytes: &[u8]) -> Result<(usize, Option<Control>), Violation> {
+    fn take_header(&mut self, bytes: &[u8]) -> Result<(usize, Option<Box<Control>>), Violation> {
         if self.held_bytes == 0
             && let Some((header, length)) = Header::read(bytes, self.role)?
         {
@@ -212,7 +212,7 @@ impl WebSocket {
         header: Header,
         at: usize,
         bytes: &[u8],
-    ) -> Result<(usize, Option<Control>), Violation> {
+    ) -> Result<(usize, Option<Box<Control>>), Violation> {
         match header.opcode {
             Opcode::Continuation if !self.in_message => Err(Violation::StrayContinuation),
             Opcode::Binary if self.in_message => Err(Violation::MissingContinuation),
@@ -223,13 +223,13 @@ impl WebSocket {
                 Ok((at, None))
             }
             opcode @ (Opcode::Close | Opcode::Ping | Opcode::Pong) => {
-                let mut control = Control {
+                let mut control = Box::new(Control {
                     opcode,
                     mask: header.mask,
                     there: 0,
                     needed: usize::try_from(header.payload).unwrap_or(CONTROL_BYTES_MAX),
                     payload: [0; CONTROL_BYTES_MAX],
-                };
+                });
                 let count = control.take(bytes.get(at..).unwrap_or_default());
                 let done = self.whole(control);
                 Ok((at + count, done))
@@ -237,17 +237,21 @@ impl WebSocket {
         }
     }
 
-    fn take_control(&mut self, mut control: Control, bytes: &[u8]) -> (usize, Option<Control>) {
+    fn take_control(
+        &mut self,
+        mut control: Box<Control>,
+        bytes: &[u8],
+    ) -> (usize, Option<Box<Control>>) {
         let count = control.take(bytes);
         (count, self.whole(control))
     }
 
     /// The control frame if it is whole; else it is kept for what is to come.
-    fn whole(&mut self, control: Control) -> Option<Control> {
+    fn whole(&mut self, control: Box<Control>) -> Option<Box<Control>> {
         if control.there == control.needed {
             return Some(control);
         }
-        self.control = Some(Box::new(control));
+        self.control = Some(control);
         None
     }
 

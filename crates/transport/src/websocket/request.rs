@@ -73,7 +73,7 @@ impl fmt::Debug for Request {
 
 impl Request {
     /// Reads a whole head.
-    pub(super) fn read(head: &[u8], options: &UpgradeOptions<'_>) -> Result<Self, Refused> {
+    pub(super) fn read(head: &[u8], options: &UpgradeOptions) -> Result<Self, Refused> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
@@ -91,7 +91,7 @@ impl Request {
         }
         let path = request.path.unwrap_or_default();
         let name = path.split_once('?').map_or(path, |(name, _)| name);
-        if options.path.is_some_and(|wanted| wanted != name) {
+        if options.path.as_deref().is_some_and(|wanted| wanted != name) {
             return Err(Refused::Path(path.into()));
         }
         Fields {
@@ -107,7 +107,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn judge(&self, path: &str, options: &UpgradeOptions<'_>) -> Result<Request, Refused> {
+    fn judge(&self, path: &str, options: &UpgradeOptions) -> Result<Request, Refused> {
         if !self.has_token("Upgrade", "websocket")? {
             return Err(Refused::NotUpgrade);
         }

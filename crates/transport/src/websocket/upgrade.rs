@@ -1,34 +1,36 @@
 //! A server's half of the opening handshake (RFC 6455, section 4.2).
 
+use std::sync::Arc;
+
 use super::head::{Head, TooLong};
 use super::refused::Refused;
 use super::request::Request;
 use crate::looks::Looks;
 
 /// What a listener asks of its clients.
-#[derive(Clone, Copy, Debug)]
-pub struct UpgradeOptions<'a> {
+#[derive(Clone, Debug)]
+pub struct UpgradeOptions {
     /// Bytes of the request, at most: `websockets_headers_size`.
     pub head_bytes_max: usize,
     /// The path to be asked for, without a query; `None` for any.
-    pub path: Option<&'a str>,
+    pub path: Option<String>,
     /// Sites whose pages may connect, as `https://example.org:8443`; empty for all. A request without
     /// an `Origin` does not come from a page and passes.
-    pub origins: &'a [String],
+    pub origins: Vec<String>,
 }
 
-impl Default for UpgradeOptions<'_> {
+impl Default for UpgradeOptions {
     /// As Mosquitto: 4096 bytes, any path, any site.
     fn default() -> Self {
         Self {
             head_bytes_max: 4096,
             path: None,
-            origins: &[],
+            origins: Vec::new(),
         }
     }
 }
 
-impl UpgradeOptions<'_> {
+impl UpgradeOptions {
     pub(super) fn allows(&self, origin: &str) -> bool {
         self.origins.is_empty()
             || self
@@ -39,8 +41,8 @@ impl UpgradeOptions<'_> {
 }
 
 /// A request that has not come to its end.
-#[derive(Default)]
 pub struct Upgrade {
+    options: Arc<UpgradeOptions>,
     head: Head,
 }
 
@@ -55,30 +57,29 @@ pub struct Accepted {
 
 impl Upgrade {
     /// Before the first byte.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(options: Arc<UpgradeOptions>) -> Self {
+        Self {
+            options,
+            head: Head::default(),
+        }
     }
 
     /// Takes bytes of the request; `None` as long as it is not complete. Of a request that is not, up
     /// to `head_bytes_max` bytes are kept. There is no time limit here: that is the caller's.
     ///
     /// # Errors
-    /// When this is no upgrade, or none that `options` allow: send [`Refused::answer`] and close.
-    pub fn receive(
-        &mut self,
-        bytes: &[u8],
-        options: &UpgradeOptions<'_>,
-    ) -> Result<Option<Accepted>, Refused> {
+    /// When this is no upgrade, or none that the options allow: send [`Refused::answer`] and close.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Accepted>, Refused> {
         if self.head.bytes().is_empty()
             && let Some(first) = bytes.first()
             && !first.is_ascii_uppercase()
         {
             return Err(Refused::NotHttp(Looks::at(bytes)));
         }
-        match self.head.take(bytes, options.head_bytes_max) {
+        match self.head.take(bytes, self.options.head_bytes_max) {
             Ok(None) => Ok(None),
             Ok(Some(consumed)) => Ok(Some(Accepted {
-                request: Request::read(self.head.bytes(), options)?,
+                request: Request::read(self.head.bytes(), &self.options)?,
                 consumed,
             })),
             Err(TooLong) => Err(Refused::TooLong),

@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 #![expect(clippy::panic, reason = "a test ends at what it did not expect")]
 
+mod corpus;
+mod layers;
 mod pki;
 mod splits;
 mod tls_client;
 mod tls_peer;
 mod tls_server;
+mod version1;
 mod websocket_peer;

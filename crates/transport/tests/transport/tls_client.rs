@@ -6,7 +6,7 @@ use midge_transport::tls::{
     CertificateFault, ClientTls, ClientTlsOptions, HostCheck, ServerCertificate, Tls,
     TlsConfigError, TlsError,
 };
-use rcgen::date_time_ymd;
+use rcgen::{BasicConstraints, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -158,6 +158,39 @@ fn a_common_name_counts_where_wanted_and_alone() {
     assert_eq!(fault(&lenient, "other.example", &both), None);
 }
 
+/// What `openssl req -x509` makes: a CA that is a server.
+fn signed_by_itself(not_after: i32) -> (Identity, String) {
+    let mut own = params("broker.example", &["broker.example"]);
+    own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    own.not_after = date_time_ymd(not_after, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let chain = own.self_signed(&key).unwrap().pem();
+    let identity = Identity {
+        chain: chain.clone(),
+        key: key.serialize_pem(),
+    };
+    (identity, chain)
+}
+
+#[test]
+fn a_server_that_is_its_own_ca_is_known_byte_for_byte() {
+    let (identity, pem) = signed_by_itself(2040);
+    let client = ClientTls::new(&client_options(&[file("broker.pem", &pem)])).unwrap();
+    assert_eq!(fault(&client, "broker.example", &identity), None);
+    let wrong = fault(&client, "other.example", &identity);
+    assert!(
+        matches!(wrong, Some(CertificateFault::WrongHost(_))),
+        "{wrong:?}"
+    );
+    let (other, _) = signed_by_itself(2040);
+    let is_ca = Some(CertificateFault::IsCa);
+    assert_eq!(fault(&client, "broker.example", &other), is_ca);
+    let (old, pem) = signed_by_itself(2025);
+    let client = ClientTls::new(&client_options(&[file("broker.pem", &pem)])).unwrap();
+    let expired = Some(CertificateFault::Expired);
+    assert_eq!(fault(&client, "broker.example", &old), expired);
+}
+
 #[test]
 fn a_client_shows_its_certificate() {
     let ca = Ca::new("CA");
@@ -203,6 +236,20 @@ fn a_server_that_speaks_no_tls_is_named() {
     let mut answer = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
     let error = ours.receive(&mut answer, &mut Vec::new(), &mut Vec::new());
     assert!(matches!(error, Err(TlsError::NotTls(_))), "{error:?}");
+}
+
+#[test]
+fn the_platforms_cas_are_trusted_and_what_is_none_is_passed_over() {
+    let ca = Ca::new("CA");
+    let platform = [b"none".to_vec(), ca.issuer.der().to_vec()];
+    let client = ClientTls::new(&ClientTlsOptions {
+        platform_cas: &platform,
+        ..client_options(&[])
+    });
+    assert_eq!(
+        fault(&client.unwrap(), "localhost", &ca.server(&["localhost"])),
+        None
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use midge_transport::tls::{Tls, TlsError};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, SupportedProtocolVersion};
 
 use super::pki::{At, Ca, Identity, NOW};
@@ -32,7 +33,12 @@ pub(crate) fn config(
             let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes());
             let chain = chain.collect::<Result<_, _>>().unwrap();
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
+            // Unlike the usual way, this one does not look at the certificate itself.
+            let key = aws_lc_rs::default_provider()
+                .key_provider
+                .load_private_key(key);
+            let key = CertifiedKey::new(chain, key.unwrap());
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
         }
     }
 }

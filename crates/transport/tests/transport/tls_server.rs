@@ -202,6 +202,24 @@ fn a_certificate_that_is_optional_may_be_missing_but_not_bad() {
 }
 
 #[test]
+fn a_client_that_is_its_own_ca_is_known_byte_for_byte() {
+    let ca = Ca::new("device");
+    let server = asking(&ca, ClientCertificates::Required, &[], false).unwrap();
+    let own = Identity {
+        chain: ca.pem(),
+        key: ca.issuer.key().serialize_pem(),
+    };
+    assert_eq!(fault(&server, &ca, Some(&own)), None);
+    let other = Ca::new("device");
+    let own = Identity {
+        chain: other.pem(),
+        key: other.issuer.key().serialize_pem(),
+    };
+    let is_ca = Some(CertificateFault::IsCa);
+    assert_eq!(fault(&server, &ca, Some(&own)), is_ca);
+}
+
+#[test]
 fn a_chain_over_several_cas_is_followed() {
     let root = Ca::new("root");
     let middle = root.below("middle");
@@ -532,6 +550,29 @@ fn a_changed_byte_ends_the_connection() {
 }
 
 #[test]
+fn what_comes_with_the_end_of_the_handshake_is_lost_if_the_connection_breaks_at_once() {
+    let ca = Ca::new("CA");
+    let server = server(&ca);
+    let client = Arc::new(config(&ca, None, &[&TLS13]));
+    let mut ours = Tls::accept(&server).unwrap();
+    let mut peer = connect(&client, "localhost");
+    let (mut wire, mut plain, mut reply) = (Vec::new(), Vec::new(), Vec::new());
+    peer.write_tls(&mut wire).unwrap();
+    ours.receive(&mut wire, &mut plain, &mut reply).unwrap();
+    peer.read_tls(&mut reply.as_slice()).unwrap();
+    peer.process_new_packets().unwrap();
+    std::io::Write::write_all(&mut peer.writer(), b"hello").unwrap();
+    wire.clear();
+    while peer.wants_write() {
+        peer.write_tls(&mut wire).unwrap();
+    }
+    wire.extend_from_slice(&[0x17, 3, 3, 0, 20]);
+    wire.extend_from_slice(&[0; 20]);
+    assert!(ours.receive(&mut wire, &mut plain, &mut reply).is_err());
+    assert!(plain.is_empty());
+}
+
+#[test]
 fn both_ends_say_goodbye() {
     let ca = Ca::new("CA");
     let server = server(&ca);
@@ -555,6 +596,57 @@ fn both_ends_say_goodbye() {
         Ok(())
     );
     assert!(plain.is_empty());
+}
+
+#[test]
+fn bytes_can_be_sent_between_the_halves_of_a_record() {
+    let ca = Ca::new("CA");
+    let server = server(&ca);
+    for version in BOTH {
+        let (mut ours, mut peer, _) = visit(&server, config(&ca, None, &[version]));
+        std::io::Write::write_all(&mut peer.writer(), &[b'm'; 1000]).unwrap();
+        let mut bytes = Vec::new();
+        peer.write_tls(&mut bytes).unwrap();
+        let (mut plain, mut wire) = (Vec::new(), Vec::new());
+        let (first, second) = bytes.split_at_mut(3);
+        let (second, third) = second.split_at_mut(500);
+        for part in [first, second, third] {
+            ours.receive(part, &mut plain, &mut wire).unwrap();
+            ours.send(b"now ", &mut wire).unwrap();
+        }
+        assert_eq!(plain, [b'm'; 1000]);
+        assert_eq!(
+            talk(&mut ours, &mut peer, &mut wire).theirs,
+            b"now now now "
+        );
+    }
+}
+
+#[test]
+fn records_are_as_short_as_wanted() {
+    let ca = Ca::new("CA");
+    for (wanted, longest) in [
+        (None, 16_384),
+        (Some(512), 512),
+        (Some(1), 32),
+        (Some(99_999), 16_384),
+    ] {
+        let server = server_with(&ca, |options| options.record_bytes_max = wanted).unwrap();
+        for version in BOTH {
+            let (mut ours, mut peer, _) = visit(&server, config(&ca, None, &[version]));
+            let message = vec![7; 40_000];
+            let mut wire = Vec::new();
+            ours.send(&message, &mut wire).unwrap();
+            let mut rest = wire.as_slice();
+            let mut records = 0;
+            while let [_, _, _, high, low, after @ ..] = rest {
+                rest = &after[usize::from(u16::from_be_bytes([*high, *low]))..];
+                records += 1;
+            }
+            assert_eq!(records, message.len().div_ceil(longest));
+            assert_eq!(talk(&mut ours, &mut peer, &mut wire).theirs, message);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::websocket::{Upgrade, UpgradeOptions};
+use crate::websocket::Upgrade;
 
 const REQUEST: HandshakeRequest<'_> = HandshakeRequest {
     host: "broker.example:8080",
@@ -31,7 +33,7 @@ fn good(more: &str) -> String {
 fn our_client_and_our_server_agree() {
     let mut wire = Vec::new();
     let mut handshake = Handshake::request(&REQUEST, [7; 16], &mut wire).unwrap();
-    let accepted = Upgrade::new().receive(&wire, &UpgradeOptions::default());
+    let accepted = Upgrade::new(Arc::default()).receive(&wire);
     let accepted = accepted.unwrap().unwrap();
     assert_eq!(accepted.request.authorization.as_deref(), Some("Bearer x"));
     let mut answer = Vec::new();

@@ -26,8 +26,8 @@ fn changed(name: &str, more: &[(&str, &str)]) -> String {
     text("GET /mqtt HTTP/1.1", &headers)
 }
 
-fn judge(text: &str, options: &UpgradeOptions<'_>) -> Result<Request, Refused> {
-    let accepted = Upgrade::new().receive(text.as_bytes(), options)?;
+fn judge(text: &str, options: &UpgradeOptions) -> Result<Request, Refused> {
+    let accepted = Upgrade::new(Arc::new(options.clone())).receive(text.as_bytes())?;
     let accepted = accepted.expect("the request is whole");
     assert_eq!(accepted.consumed, text.len());
     Ok(accepted.request)
@@ -42,12 +42,11 @@ fn a_browser_is_let_in_and_answered() {
     let request = changed("", &[("Origin", "https://page.example")]);
     for cut in 0..request.len() {
         let (first, second) = request.as_bytes().split_at(cut);
-        let mut upgrade = Upgrade::new();
-        let options = UpgradeOptions::default();
-        assert_eq!(upgrade.receive(first, &options), Ok(None));
+        let mut upgrade = Upgrade::new(Arc::default());
+        assert_eq!(upgrade.receive(first), Ok(None));
         let mut second = second.to_vec();
         second.extend_from_slice(b"frames");
-        let accepted = upgrade.receive(&second, &options).unwrap().unwrap();
+        let accepted = upgrade.receive(&second).unwrap().unwrap();
         assert_eq!(&second[accepted.consumed..], b"frames");
         let mut wire = Vec::new();
         accepted.answer(&mut wire);
@@ -174,12 +173,12 @@ fn what_is_no_upgrade_gets_the_right_status() {
 
 #[test]
 fn origins_that_are_not_listed_are_refused_and_who_has_none_passes() {
-    let origins = [
+    let origins = vec![
         "https://a.example".to_owned(),
         "http://b.example:81/".to_owned(),
     ];
     let options = UpgradeOptions {
-        origins: &origins,
+        origins,
         ..UpgradeOptions::default()
     };
     let from = |origin| judge(&changed("", &[("Origin", origin)]), &options);
@@ -202,7 +201,7 @@ fn origins_that_are_not_listed_are_refused_and_who_has_none_passes() {
 #[test]
 fn another_path_is_not_found() {
     let options = UpgradeOptions {
-        path: Some("/mqtt"),
+        path: Some("/mqtt".to_owned()),
         ..UpgradeOptions::default()
     };
     assert!(judge(&text("GET /mqtt HTTP/1.1", &GOOD), &options).is_ok());
@@ -218,11 +217,11 @@ fn a_request_that_does_not_end_is_refused_at_its_bound() {
         head_bytes_max: 256,
         ..UpgradeOptions::default()
     };
-    let mut upgrade = Upgrade::new();
-    let mut taken = upgrade.receive(b"GET / HTTP/1.1\r\nX: ", &options);
+    let mut upgrade = Upgrade::new(Arc::new(options));
+    let mut taken = upgrade.receive(b"GET / HTTP/1.1\r\nX: ");
     let mut sent = 19;
     while taken == Ok(None) {
-        taken = upgrade.receive(b"x", &options);
+        taken = upgrade.receive(b"x");
         sent += 1;
     }
     assert_eq!((taken, sent), (Err(Refused::TooLong), 256));
@@ -236,7 +235,7 @@ fn what_is_not_http_is_named_and_not_answered() {
         (b"\r\n\r\n\0\r\nQUIT\n", Looks::Proxy),
         (b"\0", Looks::Unknown),
     ] {
-        let refused = Upgrade::new().receive(bytes, &UpgradeOptions::default());
+        let refused = Upgrade::new(Arc::default()).receive(bytes);
         let refused = refused.unwrap_err();
         assert_eq!(refused, Refused::NotHttp(looks));
         let mut answer = Vec::new();
@@ -248,10 +247,10 @@ fn what_is_not_http_is_named_and_not_answered() {
 #[test]
 fn a_path_cannot_forge_a_log_line() {
     let options = UpgradeOptions {
-        path: Some("/mqtt"),
+        path: Some("/mqtt".to_owned()),
         ..UpgradeOptions::default()
     };
     let request = text("GET /a\u{85}b HTTP/1.1", &GOOD);
-    let refused = Upgrade::new().receive(request.as_bytes(), &options);
+    let refused = Upgrade::new(Arc::new(options)).receive(request.as_bytes());
     assert!(!refused.unwrap_err().to_string().contains('\u{85}'));
 }
