@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use midge_access::passwords::{self, DecoyKey, PasswordFile};
+use midge_access::scram::Mechanism;
 use midge_access::{Client, acl, dynsec};
-use midge_broker::{Identity, Login, LoginAnswer, Rights, Says};
+use midge_broker::{Identity, Rights};
 use midge_codec::ReasonCode;
 
+use super::attempt::{Refused, Verdict, Who};
 use super::dynsec::Dynsec;
 use super::files::{self, Stamp};
 use super::rights::ClientRights;
+use super::scram;
 use crate::config::ListenerSettings;
 use crate::log::{Kind, Logger};
 
@@ -28,8 +31,8 @@ pub(super) struct Gate {
 /// How a login goes on.
 pub(super) enum Judged {
     /// It is decided.
-    At(LoginAnswer),
-    /// A password has to be checked, which takes a while.
+    At(Verdict),
+    /// Something has to be checked that takes a while.
     Checks(Box<Check>),
 }
 
@@ -41,8 +44,16 @@ pub(super) struct Check {
     accepted: Box<Identity>,
 }
 
-fn refused(why: impl Into<String>) -> LoginAnswer {
-    LoginAnswer::Refused(ReasonCode::NOT_AUTHORIZED, why.into())
+/// What the log calls the methods.
+pub(super) const ANONYMOUS: &str = "allow_anonymous";
+const PASSWORD_FILE: &str = "password_file";
+const DYNSEC: &str = "dynamic security";
+const ENHANCED: &str = "enhanced authentication";
+
+impl From<Refused> for Judged {
+    fn from(refused: Refused) -> Self {
+        Self::At(Verdict::Refused(refused))
+    }
 }
 
 impl Gate {
@@ -121,71 +132,88 @@ impl Gate {
         &self.settings
     }
 
-    /// Judges a login, as far as that costs nothing.
-    pub(super) fn judge(&self, login: Login) -> Judged {
-        let Says::Connect {
-            user_name,
-            password,
-            method,
-        } = login.says
-        else {
-            return Judged::At(refused("no authentication is under way"));
-        };
-        if let Some(method) = method {
-            // [MQTT5-4.12.0-1]
-            return Judged::At(LoginAnswer::Refused(
-                ReasonCode::BAD_AUTHENTICATION_METHOD,
-                format!("the authentication method '{}' is not offered", method.name),
-            ));
-        }
-        let Some(user_name) = user_name else {
-            if !self.settings.allow_anonymous {
-                let why = "clients without a user name are not let in (allow_anonymous)";
-                return Judged::At(refused(why));
-            }
-            if self.settings.use_username_as_clientid {
-                let why = "a user name is needed as client id (use_username_as_clientid)";
-                return Judged::At(refused(why));
-            }
-            let rights = self.rights(&login.client_id, None);
-            return Judged::At(LoginAnswer::Accepted(Box::new(Identity {
-                rights,
-                ..Identity::default()
-            })));
-        };
-        let user_name: Arc<str> = user_name.into();
-        let client_id = if self.settings.use_username_as_clientid {
-            Arc::clone(&user_name)
-        } else {
-            login.client_id
-        };
-        let accepted = Box::new(Identity {
-            rights: self.rights(&client_id, Some(&user_name)),
-            client_id: self
-                .settings
-                .use_username_as_clientid
-                .then(|| Arc::clone(&user_name)),
-            user_name: Some(Arc::clone(&user_name)),
-            ..Identity::default()
-        });
-        let dynsec = self.dynsec.as_ref();
-        let check = Check {
-            passwords: self.passwords.as_ref().map(|file| file.check(&user_name)),
-            dynsec: dynsec.and_then(|dynsec| {
-                dynsec.with(|state| state.login(Some(&user_name), &client_id, password.is_some()))
-            }),
-            password,
-            accepted,
+    /// Judges a CONNECT without enhanced authentication, as far as that costs nothing.
+    pub(super) fn judge(&self, who: &Who, password: Option<Box<[u8]>>) -> Judged {
+        let Some(user_name) = &who.user_name else {
+            return Judged::At(self.judge_anonymous(who));
         };
         if self.passwords.is_none() && self.dynsec.is_none() {
             // Nobody knows users here, so names are taken as they are.
-            return Judged::At(if self.settings.allow_anonymous {
-                LoginAnswer::Accepted(check.accepted)
-            } else {
-                refused("no password_file and no plugin knows users (allow_anonymous is false)")
-            });
+            if self.settings.allow_anonymous {
+                return match self.identity(who, Some(user_name)) {
+                    Ok(identity) => Judged::At(Verdict::Accepted(identity)),
+                    Err(refused) => refused.into(),
+                };
+            }
+            let why = "no password_file and no plugin knows users, and it is false";
+            return Refused::new(ANONYMOUS, why).into();
         }
-        Judged::Checks(Box::new(check))
+        let accepted = match self.identity(who, Some(user_name)) {
+            Ok(accepted) => accepted,
+            Err(refused) => return refused.into(),
+        };
+        let client_id = accepted.client_id.as_ref().unwrap_or(&who.client_id);
+        let dynsec = self.dynsec.as_ref();
+        Judged::Checks(Box::new(Check {
+            passwords: self.passwords.as_ref().map(|file| file.check(user_name)),
+            dynsec: dynsec.and_then(|dynsec| {
+                dynsec.with(|state| state.login(Some(user_name), client_id, password.is_some()))
+            }),
+            password,
+            accepted,
+        }))
+    }
+
+    fn judge_anonymous(&self, who: &Who) -> Verdict {
+        if !self.settings.allow_anonymous {
+            let why = "clients without a user name are not let in";
+            return Refused::new(ANONYMOUS, why).into();
+        }
+        match self.identity(who, None) {
+            Ok(identity) => Verdict::Accepted(identity),
+            Err(refused) => refused.into(),
+        }
+    }
+
+    /// The password file, if an authentication method of that name can use it.
+    ///
+    /// # Errors
+    /// `[MQTT5-4.12.0-1]`: the method is not offered.
+    pub(super) fn scram(&self, name: &str) -> Result<(&PasswordFile, Mechanism), Refused> {
+        match (&self.passwords, scram::mechanism(name)) {
+            (Some(file), Some(mechanism)) => Ok((file, mechanism)),
+            _ => {
+                let why = format!("the authentication method '{name}' is not offered");
+                Err(Refused::new(ENHANCED, why).because(ReasonCode::BAD_AUTHENTICATION_METHOD))
+            }
+        }
+    }
+
+    /// A client that has been accepted.
+    pub(super) fn identity(
+        &self,
+        who: &Who,
+        user_name: Option<&Arc<str>>,
+    ) -> Result<Box<Identity>, Refused> {
+        let takes_name = self.settings.use_username_as_clientid;
+        let client_id = match user_name {
+            Some(user_name) if takes_name => user_name,
+            None if takes_name => {
+                let why = "a user name is needed as client id";
+                return Err(Refused::new("use_username_as_clientid", why));
+            }
+            _ => &who.client_id,
+        };
+        if who.is_connected && *client_id != who.client_id {
+            let why = "the client has authenticated as another user than before";
+            return Err(Refused::new("use_username_as_clientid", why));
+        }
+        Ok(Box::new(Identity {
+            rights: self.rights(client_id, user_name.map(|name| &**name)),
+            client_id: takes_name.then(|| Arc::clone(client_id)),
+            user_name: user_name.map(Arc::clone),
+            ..Identity::default()
+        }))
     }
 
     /// What a client may do; `None` for everything.
@@ -211,32 +239,30 @@ impl Gate {
 
 impl Check {
     /// Checks the password: by the password file, and by dynamic security for users that it knows.
-    pub(super) fn run(self) -> LoginAnswer {
+    pub(super) fn run(self) -> Verdict {
         let password = self.password.as_deref();
-        let mut why = "wrong password".to_owned();
+        let tried = password.unwrap_or_default();
+        let mut refused = Refused::guess(PASSWORD_FILE, "wrong password", tried);
         if let Some(check) = &self.passwords {
             if check.run(password) {
-                return LoginAnswer::Accepted(self.accepted);
+                return Verdict::Accepted(self.accepted);
             }
             if !check.is_known() {
-                "the user is not in the password file".clone_into(&mut why);
+                "the user is not in the password file".clone_into(&mut refused.why);
             }
         }
-        match self
-            .dynsec
-            .map(|check| check.verify(password.unwrap_or_default()))
-        {
-            Some(dynsec::LoginVerdict::Accepted) => return LoginAnswer::Accepted(self.accepted),
+        match self.dynsec.map(|check| check.verify(tried)) {
+            Some(dynsec::LoginVerdict::Accepted) => return Verdict::Accepted(self.accepted),
             Some(dynsec::LoginVerdict::Refused(refusal)) => {
-                why = format!("dynamic security: {refusal}");
+                refused = Refused::guess(DYNSEC, refusal.to_string(), tried);
             }
             Some(dynsec::LoginVerdict::Unknown) if self.passwords.is_none() => {
-                "the user is unknown to dynamic security".clone_into(&mut why);
+                refused = Refused::guess(DYNSEC, "the user is unknown", tried);
             }
             Some(dynsec::LoginVerdict::Unknown) => {}
-            None if password.is_none() => "no password was given".clone_into(&mut why),
+            None if password.is_none() => "no password was given".clone_into(&mut refused.why),
             None => {}
         }
-        refused(why)
+        refused.into()
     }
 }

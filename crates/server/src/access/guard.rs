@@ -6,13 +6,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who};
-use midge_broker::{ConnId, ControlRequest, Login, LoginAnswer, Review, Reviewed};
+use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who as Account};
+use midge_access::lockout;
+use midge_access::scram::NONCE_BYTES;
+use midge_broker::{ControlRequest, Login, LoginAnswer, Method, Review, Reviewed, Says};
 use midge_codec::ReasonCode;
-use midge_reactor::{Sender as ToMailbox, cores, spawn};
+use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
-use super::dynsec::Dynsec;
+use super::attempt::{Refused, Verdict, Who};
+use super::dynsec::{self, Dynsec};
+use super::failures::{Failures, Held, HeldAnswer};
 use super::gate::{Check, Gate, Judged};
+use super::scram::Dialogues;
 use crate::config::ListenerSettings;
 use crate::log::{Kind, Logger};
 use crate::mail::{Reviewer, WorkerMail};
@@ -31,6 +36,13 @@ struct Inner {
     jobs: Sender<Job>,
     waiting: Receiver<Job>,
     workers: OnceLock<Vec<ToMailbox<WorkerMail>>>,
+    /// Wakes the thread that keeps the times.
+    wake: Sender<Wake>,
+    wakes: Receiver<Wake>,
+    failures: Failures,
+    held: Held,
+    dialogues: Dialogues,
+    clock: Clock,
     logger: Logger,
     /// Secret, so that which names do not exist cannot be told by what their check costs.
     decoys: [u8; 32],
@@ -45,8 +57,7 @@ struct Gates {
 /// What is done on a thread of its own.
 enum Job {
     Check {
-        worker: u16,
-        conn: ConnId,
+        who: Who,
         check: Box<Check>,
     },
     Control {
@@ -57,7 +68,15 @@ enum Job {
     End,
 }
 
-/// The threads that check passwords. Dropping them ends them.
+/// What the thread that keeps the times is told.
+enum Wake {
+    /// Something may be due sooner than it thinks.
+    Look,
+    /// The broker ends.
+    End,
+}
+
+/// The threads that check passwords, and the one that keeps the times. Dropping them ends them.
 pub(crate) struct Threads {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
@@ -68,6 +87,7 @@ impl Drop for Threads {
         for _ in &self.threads {
             let _ = self.inner.jobs.send(Job::End);
         }
+        let _ = self.inner.wake.send(Wake::End);
         for thread in self.threads.drain(..) {
             // A panic has been reported.
             let _ = thread.join();
@@ -77,13 +97,20 @@ impl Drop for Threads {
 
 impl Guard {
     /// A guard of no listener yet.
-    pub(crate) fn new(logger: Logger, decoys: [u8; 32]) -> Self {
+    pub(crate) fn new(logger: Logger, clock: Clock, decoys: [u8; 32]) -> Self {
         let (jobs, waiting) = bounded(JOBS_MAX);
+        let (wake, wakes) = bounded(4);
         Self(Arc::new(Inner {
             gates: RwLock::default(),
             jobs,
             waiting,
             workers: OnceLock::new(),
+            wake,
+            wakes,
+            failures: Failures::new(),
+            held: Held::default(),
+            dialogues: Dialogues::default(),
+            clock,
             logger,
             decoys,
         }))
@@ -103,11 +130,14 @@ impl Guard {
         };
         for number in 0..(cores() / 2).max(1) {
             let inner = Arc::clone(inner);
-            let body = move || inner.work(number == 0);
+            let body = move || inner.work();
             started
                 .threads
                 .push(spawn(&format!("login {number}"), body)?);
         }
+        let keeper = Arc::clone(inner);
+        let body = move || keeper.keep_times();
+        started.threads.push(spawn("login times", body)?);
         Ok(started)
     }
 
@@ -146,6 +176,11 @@ impl Guard {
         Ok(())
     }
 
+    /// Sets what is banned when.
+    pub(crate) fn set_lockout(&self, settings: lockout::Settings) {
+        self.0.failures.set(settings);
+    }
+
     /// The topics below `$CONTROL/` that are answered.
     pub(crate) fn controls(&self) -> Vec<Box<str>> {
         let gates = self.0.gates();
@@ -159,27 +194,12 @@ impl Guard {
     /// Judges a login; nothing if the answer comes by mail.
     pub(crate) fn judge(&self, worker: u16, login: Login) -> Option<LoginAnswer> {
         let inner = &self.0;
-        let conn = login.conn;
-        let Some(gate) = inner.gate(login.listener.number) else {
-            let why = "the listener has gone".to_owned();
-            return Some(LoginAnswer::Refused(ReasonCode::NOT_AUTHORIZED, why));
-        };
-        let check = match gate.judge(login) {
-            Judged::At(answer) => return Some(answer),
+        let mut who = Who::of(worker, &login);
+        let check = match inner.begin(&mut who, login.says) {
+            Judged::At(verdict) => return inner.settle(&who, verdict),
             Judged::Checks(check) => check,
         };
-        let job = Job::Check {
-            worker,
-            conn,
-            check,
-        };
-        match inner.jobs.try_send(job) {
-            Ok(()) => None,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let why = format!("{JOBS_MAX} logins wait for their passwords to be checked");
-                Some(LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why))
-            }
-        }
+        inner.queue(who, check)
     }
 
     /// Carries out a request to the broker itself; the answer comes by mail.
@@ -228,35 +248,152 @@ impl Inner {
         }
     }
 
-    /// Does what waits. The first of the threads also looks at the files.
-    fn work(&self, looks: bool) {
-        loop {
-            let job = if looks {
-                match self.waiting.recv_timeout(LOOK) {
-                    Ok(job) => job,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.look_at_files();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            } else {
-                match self.waiting.recv() {
-                    Ok(job) => job,
-                    Err(_) => return,
-                }
-            };
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.clock.now_ms())
+    }
+
+    fn begin(&self, who: &mut Who, says: Says) -> Judged {
+        let Some(gate) = self.gate(who.listener) else {
+            return Refused::new("listener", "the listener has gone").into();
+        };
+        // Before anything is hashed.
+        if let Some(banned) = self.failures.check(self.now(), who) {
+            return banned.into();
+        }
+        match says {
+            Says::Connect {
+                password,
+                method: None,
+                ..
+            } => gate.judge(who, password),
+            Says::Connect {
+                method: Some(method),
+                ..
+            }
+            | Says::Again(method) => self.begin_method(&gate, who, &method),
+            Says::Auth(method) => self.end_method(&gate, who, &method),
+        }
+    }
+
+    fn begin_method(&self, gate: &Gate, who: &mut Who, method: &Method) -> Judged {
+        let (file, mechanism) = match gate.scram(&method.name) {
+            Ok(found) => found,
+            Err(refused) => return refused.into(),
+        };
+        let mut nonce = [0; NONCE_BYTES];
+        dynsec::random(&mut nonce);
+        let message = method.data.as_deref().unwrap_or_default();
+        let now = self.now();
+        let challenge = self
+            .dialogues
+            .begin(now, who, file, mechanism, message, nonce);
+        match challenge {
+            Err(refused) => refused.into(),
+            // By now it is known who it is.
+            Ok(challenge) => match self.failures.check(now, who) {
+                Some(banned) => banned.into(),
+                None => Judged::At(Verdict::Challenged(challenge)),
+            },
+        }
+    }
+
+    fn end_method(&self, gate: &Gate, who: &mut Who, method: &Method) -> Judged {
+        let shown = match self.dialogues.finish(self.now(), who, method) {
+            Ok(shown) => shown,
+            Err(refused) => return refused.into(),
+        };
+        match gate.identity(&shown.who, Some(&shown.user_name)) {
+            Ok(mut identity) => {
+                identity.method = Some(shown.method);
+                Judged::At(Verdict::Accepted(identity))
+            }
+            Err(refused) => refused.into(),
+        }
+    }
+
+    /// Has something checked by a thread of its own.
+    fn queue(&self, who: Who, check: Box<Check>) -> Option<LoginAnswer> {
+        match self.jobs.try_send(Job::Check { who, check }) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                let why = format!("{JOBS_MAX} logins wait to be checked");
+                Some(LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why))
+            }
+        }
+    }
+
+    /// Makes an answer of a verdict, and counts it. Nothing for one that is held back.
+    fn settle(&self, who: &Who, verdict: Verdict) -> Option<LoginAnswer> {
+        let refused = match verdict {
+            Verdict::Accepted(identity) => {
+                self.failures.succeeded(who, identity.user_name.as_deref());
+                return Some(LoginAnswer::Accepted(identity));
+            }
+            Verdict::Challenged(method) => return Some(LoginAnswer::Challenged(method)),
+            Verdict::Refused(refused) => refused,
+        };
+        let now = self.now();
+        let delay = self.failures.failed(now, who, &refused, &self.logger);
+        if delay.is_zero() {
+            return Some(refused.answer());
+        }
+        let held = HeldAnswer {
+            worker: who.worker,
+            conn: who.conn,
+            answer: refused.answer(),
+        };
+        match self.held.hold(now.saturating_add(delay), held) {
+            Ok(()) => {
+                // Who is full of wake-ups will look.
+                let _ = self.wake.try_send(Wake::Look);
+                None
+            }
+            Err(answer) => Some(answer),
+        }
+    }
+
+    fn answer(&self, who: &Who, verdict: Verdict) {
+        if let Some(answer) = self.settle(who, verdict) {
+            self.mail(
+                who.worker,
+                WorkerMail::LoggedIn {
+                    conn: who.conn,
+                    answer,
+                },
+            );
+        }
+    }
+
+    /// Does what waits.
+    fn work(&self) {
+        for job in &self.waiting {
             match job {
                 Job::End => return,
-                Job::Check {
-                    worker,
-                    conn,
-                    check,
-                } => {
-                    let answer = check.run();
-                    self.mail(worker, WorkerMail::LoggedIn { conn, answer });
-                }
+                Job::Check { who, check } => self.answer(&who, check.run()),
                 Job::Control { worker, request } => self.control(worker, &request),
+            }
+        }
+    }
+
+    /// Tells the answers that were held back, looks at the files, and forgets what is over.
+    fn keep_times(&self) {
+        let mut look_at = self.now();
+        loop {
+            let now = self.now();
+            for held in self.held.due(now) {
+                let (conn, answer) = (held.conn, held.answer);
+                self.mail(held.worker, WorkerMail::LoggedIn { conn, answer });
+            }
+            if now >= look_at {
+                self.look_at_files();
+                self.dialogues.sweep(now);
+                look_at = self.now().saturating_add(LOOK);
+            }
+            let next = self.held.next().map_or(look_at, |held| held.min(look_at));
+            let wait = next.saturating_sub(self.now()) + Duration::from_millis(1);
+            match self.wakes.recv_timeout(wait) {
+                Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -303,7 +440,7 @@ impl Inner {
             };
             let who = client
                 .user_name
-                .map_or(Who::Anonymous, |name| Who::User(name.to_owned()));
+                .map_or(Account::Anonymous, |name| Account::User(name.to_owned()));
             if effects.disconnect.contains(&who) {
                 let why = "an administrator has changed the account".to_owned();
                 return Review::Goes(ReasonCode::ADMINISTRATIVE_ACTION, why);

@@ -5,6 +5,9 @@
 
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use midge_access::lockout::{self, Network};
 
 use crate::log::LogSettings;
 
@@ -115,6 +118,23 @@ settings! {
         /// Subscriptions that one client may hold.
         "max_subscriptions_per_client" => max_subscriptions_per_client: Option<NonZeroU32> = None,
 
+        /// Failed logins of an address within the window until it is banned; 0 bans none.
+        "auth_fail_max" => auth_fail_max: u16 = 10,
+        /// Failed logins of a user, from anywhere, until it is banned; 0 bans none.
+        "auth_fail_user_max" => auth_fail_user_max: u16 = 100,
+        /// Seconds for which a failed login counts.
+        "auth_fail_window" => auth_fail_window_secs: u32 = 300,
+        /// Seconds of the first ban; each further one is twice as long.
+        "auth_fail_ban" => auth_fail_ban_secs: u32 = 300,
+        /// Seconds of the longest ban.
+        "auth_fail_ban_max" => auth_fail_ban_max_secs: u32 = 86_400,
+        /// Milliseconds by which the first refusal is held back; each further one twice as long.
+        "auth_fail_delay" => auth_fail_delay_ms: u32 = 250,
+        /// Milliseconds by which a refusal is held back at most.
+        "auth_fail_delay_max" => auth_fail_delay_max_ms: u32 = 5_000,
+        /// Addresses and networks that are never banned.
+        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> = Network::LOOPBACK.to_vec(),
+
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
     }
@@ -164,6 +184,24 @@ settings! {
         "persistence_file" => file: String = "mosquitto.db".to_owned(),
         /// What has become of a message when it is acknowledged.
         "persistence_sync" => sync: PersistenceSync = PersistenceSync::Always,
+    }
+}
+
+impl General {
+    /// What failed logins lead to.
+    pub(crate) fn lockout(&self) -> lockout::Settings {
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        let millis = |millis: u32| Duration::from_millis(millis.into());
+        lockout::Settings {
+            failures_max: self.auth_fail_max.into(),
+            user_failures_max: self.auth_fail_user_max.into(),
+            window: secs(self.auth_fail_window_secs),
+            ban: secs(self.auth_fail_ban_secs),
+            ban_max: secs(self.auth_fail_ban_max_secs),
+            delay: millis(self.auth_fail_delay_ms),
+            delay_max: millis(self.auth_fail_delay_max_ms),
+            exempt: self.auth_fail_exempt.clone(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ fn sample(option: &options::OptionDef) -> String {
         "accept_protocol_versions" => return "5".to_owned(),
         "persistent_client_expiration" => return "1d".to_owned(),
         "log_dest" => return "stdout".to_owned(),
+        "auth_fail_exempt" => return "192.0.2.0/24".to_owned(),
         "persistence_sync" => return "1000".to_owned(),
         "log_timestamp_format" => return "%Y".to_owned(),
         _ => {}
@@ -55,7 +56,7 @@ fn every_name_is_listed_once() {
         reference()
             .filter(|option| option.origin == Origin::Midge)
             .count(),
-        10
+        18
     );
 }
 

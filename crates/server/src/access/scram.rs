@@ -1,0 +1,152 @@
+//! SCRAM by enhanced authentication: dialogues that are under way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use midge_access::passwords::PasswordFile;
+use midge_access::scram::{Mechanism, NONCE_BYTES, Server, ServerError, ServerFailure};
+use midge_broker::{ConnId, Method};
+use midge_codec::ReasonCode;
+
+use super::attempt::{Refused, Who};
+
+/// Dialogues under way at a time; one holds about 1 KiB.
+const DIALOGUES_MAX: usize = 10_000;
+
+/// How long a client may take for its answer.
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The dialogues of all connections, each by the connection that it belongs to.
+#[derive(Default)]
+pub(super) struct Dialogues(Mutex<HashMap<(u16, ConnId), Dialogue>>);
+
+/// A client that was challenged.
+struct Dialogue {
+    who: Who,
+    mechanism: Mechanism,
+    server: Server,
+    until: Duration,
+}
+
+/// A client that has shown that it knows its password.
+pub(super) struct Shown {
+    pub(super) who: Who,
+    pub(super) user_name: Arc<str>,
+    /// What ends the dialogue.
+    pub(super) method: Method,
+}
+
+/// The mechanism of a method's name. Binding to the TLS channel is not offered.
+pub(super) fn mechanism(name: &str) -> Option<Mechanism> {
+    Mechanism::from_name(name).filter(|mechanism| !mechanism.plus)
+}
+
+impl Dialogues {
+    /// Takes a client's first message; gives the challenge.
+    pub(super) fn begin(
+        &self,
+        now: Duration,
+        who: &mut Who,
+        file: &PasswordFile,
+        mechanism: Mechanism,
+        message: &[u8],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<Method, Refused> {
+        let (server, answer) = Server::answer(mechanism, file, message, None, nonce)
+            .map_err(|failure| refused(mechanism, who, failure, message))?;
+        let name = server.user_name();
+        if who.user_name.as_deref().is_some_and(|said| said != name) {
+            let why = "CONNECT and the authentication data have different user names";
+            return Err(Refused::new(mechanism.name(), why));
+        }
+        who.user_name = Some(name.into());
+        let mut dialogues = self.lock();
+        if dialogues.len() >= DIALOGUES_MAX {
+            dialogues.retain(|_, dialogue| now < dialogue.until);
+        }
+        let key = (who.worker, who.conn);
+        if dialogues.len() >= DIALOGUES_MAX && !dialogues.contains_key(&key) {
+            let why = format!("{DIALOGUES_MAX} clients are authenticating");
+            let refused = Refused::new(mechanism.name(), why);
+            return Err(refused.because(ReasonCode::SERVER_BUSY));
+        }
+        let dialogue = Dialogue {
+            who: who.clone(),
+            mechanism,
+            server,
+            until: now.saturating_add(TIME_MAX),
+        };
+        dialogues.insert(key, dialogue);
+        Ok(Method {
+            name: mechanism.name().into(),
+            data: Some(answer.into()),
+        })
+    }
+
+    /// Takes a client's last message. The dialogue is over, whatever it says.
+    pub(super) fn finish(
+        &self,
+        now: Duration,
+        who: &mut Who,
+        method: &Method,
+    ) -> Result<Shown, Refused> {
+        let dialogue = self.lock().remove(&(who.worker, who.conn));
+        let Some(dialogue) = dialogue else {
+            let why = "no authentication is under way";
+            return Err(Refused::new("enhanced authentication", why));
+        };
+        let mechanism = dialogue.mechanism;
+        *who = dialogue.who;
+        if now >= dialogue.until {
+            let why = format!("no answer within {} s", TIME_MAX.as_secs());
+            return Err(Refused::new(mechanism.name(), why));
+        }
+        if *method.name != *mechanism.name() {
+            let why = format!("it was begun as {mechanism}");
+            return Err(Refused::new("enhanced authentication", why));
+        }
+        let message = method.data.as_deref().unwrap_or_default();
+        let success = dialogue
+            .server
+            .finish(message)
+            .map_err(|failure| refused(mechanism, who, failure, message))?;
+        Ok(Shown {
+            who: who.clone(),
+            user_name: success.user_name.into(),
+            method: Method {
+                name: mechanism.name().into(),
+                data: Some(success.message.into()),
+            },
+        })
+    }
+
+    /// Forgets the dialogues whose time is over: their connections may have gone.
+    pub(super) fn sweep(&self, now: Duration) {
+        self.lock().retain(|_, dialogue| now < dialogue.until);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(u16, ConnId), Dialogue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each attempt has another nonce, so that each counts.
+fn refused(mechanism: Mechanism, who: &mut Who, failure: ServerFailure, tried: &[u8]) -> Refused {
+    if let Some(name) = &failure.user_name {
+        who.user_name = Some(name.as_str().into());
+    }
+    let why = failure.error.to_string();
+    match failure.error {
+        ServerError::WrongPassword
+        | ServerError::UnknownUser
+        | ServerError::NoKeys
+        | ServerError::Malformed(_) => Refused::guess(mechanism.name(), why, tried),
+        _ => Refused::new(mechanism.name(), why),
+    }
+}
