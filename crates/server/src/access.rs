@@ -10,9 +10,12 @@ mod failures;
 mod files;
 mod gate;
 mod guard;
+mod http;
+mod logins;
 mod rights;
 mod scram;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub(crate) use guard::Guard;

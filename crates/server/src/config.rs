@@ -11,6 +11,7 @@ mod finish;
 mod forms;
 mod include;
 mod lines;
+mod logins;
 pub mod options;
 mod persistence;
 mod plugin;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
+pub use logins::{HttpLogin, OAuth};
 pub use options::reference;
 pub use settings::{
     DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync, ProtocolVersions,

@@ -14,6 +14,9 @@ use crate::log::{Kind, Logger, escape};
 /// Refusals that are held back at a time. Further ones are told at once.
 pub(super) const HELD_MAX: usize = 16_384;
 
+/// Bans that are listed in the log.
+const BANS_LOGGED_MAX: usize = 1_000;
+
 /// Who failed to log in lately, on any listener.
 pub(super) struct Failures(Mutex<Lockout<RandomState>>);
 
@@ -36,6 +39,24 @@ impl Failures {
         let left = ban.until.saturating_sub(now).as_secs() + 1;
         let why = format!("{} is banned for {left} s more", ban.subject);
         Some(Refused::new("auth_fail_max", why))
+    }
+
+    /// Writes a line for each ban, up to [`BANS_LOGGED_MAX`].
+    pub(super) fn log_bans(&self, now: Duration, logger: &Logger) {
+        let (bans, more) = {
+            let lockout = self.lock();
+            let mut all = lockout.bans(now);
+            let bans: Vec<_> = all.by_ref().take(BANS_LOGGED_MAX).collect();
+            (bans, all.count())
+        };
+        for ban in bans {
+            let left = ban.until.saturating_sub(now).as_secs() + 1;
+            let text = format!("{ban}, {left} s of them to come.");
+            logger.log(Kind::Information, text);
+        }
+        if more > 0 {
+            logger.log(Kind::Information, format!("{more} bans more."));
+        }
     }
 
     pub(super) fn succeeded(&self, who: &Who, user_name: Option<&str>) {

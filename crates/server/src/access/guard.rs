@@ -5,25 +5,28 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who as Account};
 use midge_access::lockout;
-use midge_access::scram::NONCE_BYTES;
-use midge_broker::{ControlRequest, Login, LoginAnswer, Method, Review, Reviewed, Says};
+use midge_access::tokens::HashKey;
+use midge_broker::{ControlRequest, Login, LoginAnswer, Review, Reviewed};
 use midge_codec::ReasonCode;
 use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
-use super::attempt::{Refused, Verdict, Who};
-use super::dynsec::{self, Dynsec};
-use super::failures::{Failures, Held, HeldAnswer};
-use super::gate::{Check, Gate, Judged};
+use super::attempt::Who;
+use super::dynsec::Dynsec;
+use super::failures::{Failures, Held};
+use super::gate::{Gate, Judged, Means, Open, Pending};
+use super::rights::login_rules;
 use super::scram::Dialogues;
+use super::tokens::TokenLogin;
 use crate::config::ListenerSettings;
+use crate::crew::secret;
 use crate::log::{Kind, Logger};
 use crate::mail::{Reviewer, WorkerMail};
 
 /// Logins and requests that may wait. Who comes when there are more is told to try again.
-const JOBS_MAX: usize = 4_096;
+pub(super) const JOBS_MAX: usize = 4_096;
 
 /// How often the files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(2);
@@ -31,21 +34,23 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Judges all logins. Shared by the workers, the control thread and the threads that check passwords.
 pub(crate) struct Guard(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     gates: RwLock<Gates>,
-    jobs: Sender<Job>,
+    pub(super) jobs: Sender<Job>,
     waiting: Receiver<Job>,
     workers: OnceLock<Vec<ToMailbox<WorkerMail>>>,
     /// Wakes the thread that keeps the times.
-    wake: Sender<Wake>,
+    pub(super) wake: Sender<Wake>,
     wakes: Receiver<Wake>,
-    failures: Failures,
-    held: Held,
-    dialogues: Dialogues,
-    clock: Clock,
-    logger: Logger,
+    pub(super) failures: Failures,
+    pub(super) held: Held,
+    pub(super) dialogues: Dialogues,
+    pub(super) clock: Clock,
+    pub(super) logger: Logger,
     /// Secret, so that which names do not exist cannot be told by what their check costs.
     decoys: [u8; 32],
+    /// Under which answers about tokens and passwords are kept.
+    hash_key: HashKey,
 }
 
 #[derive(Default)]
@@ -55,11 +60,13 @@ struct Gates {
 }
 
 /// What is done on a thread of its own.
-enum Job {
+pub(super) enum Job {
     Check {
         who: Who,
-        check: Box<Check>,
+        pending: Pending,
     },
+    /// Its keys have been fetched.
+    Again(Box<TokenLogin>),
     Control {
         worker: u16,
         request: ControlRequest,
@@ -69,7 +76,7 @@ enum Job {
 }
 
 /// What the thread that keeps the times is told.
-enum Wake {
+pub(super) enum Wake {
     /// Something may be due sooner than it thinks.
     Look,
     /// The broker ends.
@@ -113,6 +120,7 @@ impl Guard {
             clock,
             logger,
             decoys,
+            hash_key: HashKey::new(&secret()),
         }))
     }
 
@@ -150,16 +158,14 @@ impl Guard {
         &self,
         listeners: &[(u64, ListenerSettings)],
     ) -> Result<(), String> {
-        let mut gates = Gates {
-            dynsec: self.0.gates().dynsec.clone(),
-            ..Gates::default()
-        };
-        for dynsec in &gates.dynsec {
-            dynsec.reread(&self.0.logger)?;
+        let inner = &self.0;
+        let mut open = inner.open();
+        for dynsec in &open.dynsec {
+            dynsec.reread(&inner.logger)?;
         }
+        let mut gates = Gates::default();
         for (number, settings) in listeners {
-            let inner = &self.0;
-            let gate = Gate::open(settings, inner.decoys, &mut gates.dynsec, &inner.logger)?;
+            let gate = Gate::open(settings, &inner.means(), &mut open)?;
             gates.by_listener.insert(*number, Arc::new(gate));
         }
         let in_use = |dynsec: &Arc<Dynsec>| {
@@ -170,7 +176,7 @@ impl Guard {
                     .is_some_and(|used| Arc::ptr_eq(used, dynsec))
             })
         };
-        let dynsec = gates.dynsec.iter().filter(|known| in_use(known)).cloned();
+        let dynsec = open.dynsec.iter().filter(|known| in_use(known)).cloned();
         gates.dynsec = dynsec.collect();
         *self.0.gates.write().unwrap_or_else(PoisonError::into_inner) = gates;
         Ok(())
@@ -179,6 +185,11 @@ impl Guard {
     /// Sets what is banned when.
     pub(crate) fn set_lockout(&self, settings: lockout::Settings) {
         self.0.failures.set(settings);
+    }
+
+    /// Tells the log who is banned.
+    pub(crate) fn log_bans(&self) {
+        self.0.failures.log_bans(self.0.now(), &self.0.logger);
     }
 
     /// The topics below `$CONTROL/` that are answered.
@@ -195,11 +206,10 @@ impl Guard {
     pub(crate) fn judge(&self, worker: u16, login: Login) -> Option<LoginAnswer> {
         let inner = &self.0;
         let mut who = Who::of(worker, &login);
-        let check = match inner.begin(&mut who, login.says) {
-            Judged::At(verdict) => return inner.settle(&who, verdict),
-            Judged::Checks(check) => check,
-        };
-        inner.queue(who, check)
+        match inner.begin(&mut who, login.says) {
+            Judged::At(verdict) => inner.settle(&who, verdict),
+            Judged::Checks(pending) => inner.queue(who, pending),
+        }
     }
 
     /// Carries out a request to the broker itself; the answer comes by mail.
@@ -235,11 +245,31 @@ impl Inner {
         self.gates.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gate(&self, listener: u64) -> Option<Arc<Gate>> {
+    /// What the gates have in common.
+    fn open(&self) -> Open {
+        let gates = self.gates();
+        let all = || gates.by_listener.values();
+        Open {
+            dynsec: gates.dynsec.clone(),
+            tokens: all().filter_map(|gate| gate.tokens.clone()).collect(),
+            backends: all().filter_map(|gate| gate.http.clone()).collect(),
+        }
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means {
+            decoys: self.decoys,
+            hash_key: self.hash_key.clone(),
+            now: self.now(),
+            logger: &self.logger,
+        }
+    }
+
+    pub(super) fn gate(&self, listener: u64) -> Option<Arc<Gate>> {
         self.gates().by_listener.get(&listener).cloned()
     }
 
-    fn mail(&self, worker: u16, mail: WorkerMail) {
+    pub(super) fn mail(&self, worker: u16, mail: WorkerMail) {
         let workers = self.workers.get();
         let sender = workers.and_then(|workers| workers.get(usize::from(worker)));
         if let Some(sender) = sender {
@@ -248,135 +278,20 @@ impl Inner {
         }
     }
 
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.clock.now_ms())
-    }
-
-    fn begin(&self, who: &mut Who, says: Says) -> Judged {
-        let Some(gate) = self.gate(who.listener) else {
-            return Refused::new("listener", "the listener has gone").into();
-        };
-        // Before anything is hashed.
-        if let Some(banned) = self.failures.check(self.now(), who) {
-            return banned.into();
-        }
-        match says {
-            Says::Connect {
-                password,
-                method: None,
-                ..
-            } => gate.judge(who, password),
-            Says::Connect {
-                method: Some(method),
-                ..
-            }
-            | Says::Again(method) => self.begin_method(&gate, who, &method),
-            Says::Auth(method) => self.end_method(&gate, who, &method),
-        }
-    }
-
-    fn begin_method(&self, gate: &Gate, who: &mut Who, method: &Method) -> Judged {
-        let (file, mechanism) = match gate.scram(&method.name) {
-            Ok(found) => found,
-            Err(refused) => return refused.into(),
-        };
-        let mut nonce = [0; NONCE_BYTES];
-        dynsec::random(&mut nonce);
-        let message = method.data.as_deref().unwrap_or_default();
-        let now = self.now();
-        let challenge = self
-            .dialogues
-            .begin(now, who, file, mechanism, message, nonce);
-        match challenge {
-            Err(refused) => refused.into(),
-            // By now it is known who it is.
-            Ok(challenge) => match self.failures.check(now, who) {
-                Some(banned) => banned.into(),
-                None => Judged::At(Verdict::Challenged(challenge)),
-            },
-        }
-    }
-
-    fn end_method(&self, gate: &Gate, who: &mut Who, method: &Method) -> Judged {
-        let shown = match self.dialogues.finish(self.now(), who, method) {
-            Ok(shown) => shown,
-            Err(refused) => return refused.into(),
-        };
-        match gate.identity(&shown.who, Some(&shown.user_name)) {
-            Ok(mut identity) => {
-                identity.method = Some(shown.method);
-                Judged::At(Verdict::Accepted(identity))
-            }
-            Err(refused) => refused.into(),
-        }
-    }
-
-    /// Has something checked by a thread of its own.
-    fn queue(&self, who: Who, check: Box<Check>) -> Option<LoginAnswer> {
-        match self.jobs.try_send(Job::Check { who, check }) {
-            Ok(()) => None,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let why = format!("{JOBS_MAX} logins wait to be checked");
-                Some(LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why))
-            }
-        }
-    }
-
-    /// Makes an answer of a verdict, and counts it. Nothing for one that is held back.
-    fn settle(&self, who: &Who, verdict: Verdict) -> Option<LoginAnswer> {
-        let refused = match verdict {
-            Verdict::Accepted(identity) => {
-                self.failures.succeeded(who, identity.user_name.as_deref());
-                return Some(LoginAnswer::Accepted(identity));
-            }
-            Verdict::Challenged(method) => return Some(LoginAnswer::Challenged(method)),
-            Verdict::Refused(refused) => refused,
-        };
-        let now = self.now();
-        let delay = self.failures.failed(now, who, &refused, &self.logger);
-        if delay.is_zero() {
-            return Some(refused.answer());
-        }
-        let held = HeldAnswer {
-            worker: who.worker,
-            conn: who.conn,
-            answer: refused.answer(),
-        };
-        match self.held.hold(now.saturating_add(delay), held) {
-            Ok(()) => {
-                // Who is full of wake-ups will look.
-                let _ = self.wake.try_send(Wake::Look);
-                None
-            }
-            Err(answer) => Some(answer),
-        }
-    }
-
-    fn answer(&self, who: &Who, verdict: Verdict) {
-        if let Some(answer) = self.settle(who, verdict) {
-            self.mail(
-                who.worker,
-                WorkerMail::LoggedIn {
-                    conn: who.conn,
-                    answer,
-                },
-            );
-        }
-    }
-
     /// Does what waits.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         for job in &self.waiting {
             match job {
                 Job::End => return,
-                Job::Check { who, check } => self.answer(&who, check.run()),
+                Job::Check { who, pending } => self.check(who, pending),
+                Job::Again(login) => self.judge_token(login),
                 Job::Control { worker, request } => self.control(worker, &request),
             }
         }
     }
 
     /// Tells the answers that were held back, looks at the files, and forgets what is over.
-    fn keep_times(&self) {
+    fn keep_times(self: &Arc<Self>) {
         let mut look_at = self.now();
         loop {
             let now = self.now();
@@ -387,6 +302,10 @@ impl Inner {
             if now >= look_at {
                 self.look_at_files();
                 self.dialogues.sweep(now);
+                for tokens in self.open().tokens {
+                    self.fetch_keys(&tokens);
+                    self.judge_waiting(&tokens, false);
+                }
                 look_at = self.now().saturating_add(LOOK);
             }
             let next = self.held.next().map_or(look_at, |held| held.min(look_at));
@@ -446,7 +365,8 @@ impl Inner {
                 return Review::Goes(ReasonCode::ADMINISTRATIVE_ACTION, why);
             }
             if effects.recompile_all || effects.recompile.contains(&who) {
-                return Review::Has(gate.rights(client.client_id, client.user_name));
+                let rules = login_rules(client);
+                return Review::Has(gate.rights(client.client_id, client.user_name, rules));
             }
             Review::Stays
         }));
@@ -458,11 +378,13 @@ impl Inner {
             let Some(gate) = gates.get(&client.listener.number) else {
                 return Review::Stays;
             };
-            if client.user_name.is_none() && !gate.settings().allow_anonymous {
+            let rules = login_rules(client);
+            let is_anonymous = client.user_name.is_none() && rules.is_none();
+            if is_anonymous && !gate.settings().allow_anonymous {
                 let why = "clients without a user name are not let in any more".to_owned();
                 return Review::Goes(ReasonCode::NOT_AUTHORIZED, why);
             }
-            Review::Has(gate.rights(client.client_id, client.user_name))
+            Review::Has(gate.rights(client.client_id, client.user_name, rules))
         }));
     }
 
@@ -495,9 +417,8 @@ impl Inner {
             }
         }
         for (number, old) in stale {
-            let mut open = dynsec.clone();
             let settings = old.settings().clone();
-            let gate = match Gate::open(&settings, self.decoys, &mut open, &self.logger) {
+            let gate = match Gate::open(&settings, &self.means(), &mut self.open()) {
                 Ok(gate) => {
                     has_changed = true;
                     let text = "Access files have changed and were read again.";

@@ -121,6 +121,11 @@ impl Dialogues {
         })
     }
 
+    /// Forgets the dialogue of a client.
+    pub(super) fn drop(&self, who: &Who) {
+        self.lock().remove(&(who.worker, who.conn));
+    }
+
     /// Forgets the dialogues whose time is over: their connections may have gone.
     pub(super) fn sweep(&self, now: Duration) {
         self.lock().retain(|_, dialogue| now < dialogue.until);

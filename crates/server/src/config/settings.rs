@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use midge_access::lockout::{self, Network};
 
+use super::logins::{HttpLogin, OAuth};
 use crate::log::LogSettings;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
@@ -160,6 +161,10 @@ settings! {
         "acl_file" => acl_file: Option<PathBuf> = None,
         /// Clients, groups and roles that administrators change while the broker runs.
         "plugin" => dynamic_security: Option<DynamicSecurity> = None,
+        /// Tokens that let clients in.
+        "oauth_issuer" => oauth: Option<OAuth> = None,
+        /// A URL that is asked about logins.
+        "http_login_url" => http_login: Option<HttpLogin> = None,
         /// Whether the user name takes the place of the client identifier.
         "use_username_as_clientid" => use_username_as_clientid: bool = false,
         /// The highest QoS that clients may use: 0, 1 or 2.
@@ -211,6 +216,8 @@ impl ListenerSettings {
         self.password_file.is_some()
             || self.acl_file.is_some()
             || self.dynamic_security.is_some()
+            || self.oauth.is_some()
+            || self.http_login.is_some()
             || self.use_username_as_clientid
     }
 }
