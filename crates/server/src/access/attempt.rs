@@ -26,7 +26,11 @@ pub(super) struct Who {
 impl Who {
     pub(super) fn of(worker: u16, login: &Login) -> Self {
         let user_name = match &login.says {
-            Says::Connect { user_name, .. } => user_name.as_deref().map(Into::into),
+            // An empty name is none, as in Mosquitto.
+            Says::Connect { user_name, .. } => user_name
+                .as_deref()
+                .filter(|name| !name.is_empty())
+                .map(Into::into),
             Says::Auth(_) | Says::Again(_) => None,
         };
         Self {

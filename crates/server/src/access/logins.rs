@@ -289,7 +289,7 @@ impl Inner {
     /// Has logins judged again whose keys have been fetched, or that have waited for too long.
     pub(super) fn judge_waiting(&self, tokens: &Tokens, answered: bool) {
         for login in tokens.take_waiting(self.now(), answered) {
-            if let Err(error) = self.jobs.try_send(Job::Again(login))
+            if let Err(error) = self.jobs.try_send(Job::Again(Box::new(login)))
                 && let Job::Again(login) = error.into_inner()
             {
                 let why = format!("{JOBS_MAX} logins wait to be checked");

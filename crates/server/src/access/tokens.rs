@@ -1,6 +1,6 @@
 //! Tokens: whose keys they are verified with, and who waits for keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,11 +91,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Reads a file with one secret on its line.
 pub(super) fn secret(
     what: &str,
-    path: &PathBuf,
+    path: &Path,
     stamps: &mut Vec<(PathBuf, Option<Stamp>)>,
 ) -> Result<String, String> {
     let (bytes, stamp) = files::read(what, path)?;
-    stamps.push((path.clone(), Some(stamp)));
+    stamps.push((path.to_owned(), Some(stamp)));
     let text = String::from_utf8(bytes).ok();
     let line = text.as_deref().map(str::trim_ascii).unwrap_or_default();
     if line.is_empty() || line.chars().any(char::is_control) {
@@ -325,14 +325,14 @@ impl Tokens {
     }
 
     /// The logins that waited for an answer which has come, or for too long.
-    pub(super) fn take_waiting(&self, now: Duration, answered: bool) -> Vec<Box<TokenLogin>> {
+    pub(super) fn take_waiting(&self, now: Duration, answered: bool) -> Vec<TokenLogin> {
         let Some(keys) = &self.keys else {
             return Vec::new();
         };
         let waiting = &mut lock(keys).waiting;
         let is_over = |since: &Duration| answered || now >= since.saturating_add(WAIT_MAX);
         let over = waiting.extract_if(.., |(since, _)| is_over(since));
-        over.map(|(_, login)| login).collect()
+        over.map(|(_, login)| *login).collect()
     }
 
     /// Who is asked about tokens.
