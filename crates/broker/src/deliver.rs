@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::effects::Mail;
 use crate::events;
 use crate::message::{Message, MessageView};
+use crate::message_pool::MessagePool;
 use crate::persist;
 use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Queued, SubscriptionIds};
@@ -52,9 +53,18 @@ enum Recorded {
 /// One message on its way to its subscribers. It is copied when first somebody has to keep it.
 pub(crate) struct Delivery<'a> {
     pub(crate) view: MessageView<'a>,
-    kept: Option<Arc<Message>>,
+    kept: Kept<'a>,
+    /// It has one target, so whoever keeps it need not leave it for others.
+    pub(crate) is_single: bool,
     /// Made when the message has several targets.
     pub(crate) forms: Option<Box<WireForms>>,
+}
+
+/// A message as one that can be kept, if there is one.
+enum Kept<'a> {
+    No,
+    Borrowed(&'a Arc<Message>),
+    Owned(Arc<Message>),
 }
 
 impl<'a> Delivery<'a> {
@@ -62,14 +72,15 @@ impl<'a> Delivery<'a> {
     pub(crate) fn new(view: MessageView<'a>) -> Self {
         Self {
             view,
-            kept: None,
+            kept: Kept::No,
+            is_single: false,
             forms: None,
         }
     }
 
     pub(crate) fn kept(message: &'a Arc<Message>) -> Self {
         Self {
-            kept: Some(Arc::clone(message)),
+            kept: Kept::Borrowed(message),
             ..Self::new(message.view())
         }
     }
@@ -77,12 +88,36 @@ impl<'a> Delivery<'a> {
     /// Names the message on the disk. What was kept of it before has another name.
     fn rename(&mut self, id: u64) {
         self.view.id = id;
-        self.kept = None;
+        self.kept = Kept::No;
     }
 
-    /// The message as one that can be kept.
-    pub(crate) fn keep(&mut self) -> Arc<Message> {
-        Arc::clone(self.kept.get_or_insert_with(|| self.view.keep()))
+    /// The message as one that can be kept, in no more memory than it needs.
+    fn keep_for_long(&mut self) -> Arc<Message> {
+        match &self.kept {
+            Kept::Borrowed(message) => Arc::clone(message),
+            Kept::Owned(message) => Arc::clone(message),
+            Kept::No => {
+                let message = self.view.keep();
+                self.kept = Kept::Owned(Arc::clone(&message));
+                message
+            }
+        }
+    }
+
+    /// The message as one that can be kept until it is acknowledged.
+    #[inline]
+    pub(crate) fn keep(&mut self, pool: &mut MessagePool) -> Arc<Message> {
+        match &self.kept {
+            Kept::Borrowed(message) => Arc::clone(message),
+            Kept::Owned(message) => Arc::clone(message),
+            Kept::No => {
+                let message = pool.keep(&self.view);
+                if !self.is_single {
+                    self.kept = Kept::Owned(Arc::clone(&message));
+                }
+                message
+            }
+        }
     }
 }
 
@@ -253,12 +288,13 @@ impl Shard {
                 let expires = Some(step.now.plus_secs(seconds));
                 MessageView { expires, ..*view }.keep()
             }
-            _ => delivery.keep(),
+            _ => delivery.keep_for_long(),
         };
         self.retains.push((topic, RetainedChange::Store(message)));
     }
 
     fn distribute(&mut self, step: &mut Step<'_>, delivery: &mut Delivery<'_>, matches: &Matches) {
+        delivery.is_single = matches.targets.len() + matches.groups.len() == 1;
         if matches.targets.len() > 2 {
             delivery.forms = Some(Box::default());
         }
@@ -306,7 +342,7 @@ impl Shard {
             if shard == self.id {
                 self.deliver_all(step, delivery, &targets);
             } else {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 step.effects
                     .mail
                     .push((shard, Mail::Deliver { message, targets }));
@@ -427,7 +463,7 @@ impl Shard {
                     let is_kept = session.is_persistent && group.is_none();
                     self.record_at_most_once(delivery, target, retain, &ids, is_kept)
                 } else {
-                    delivery.keep()
+                    delivery.keep(&mut self.messages)
                 };
                 let queued = Queued {
                     message,
@@ -453,7 +489,7 @@ impl Shard {
     ) -> Arc<Message> {
         let is_kept = is_kept && !self.journal.refuses;
         if !is_kept && delivery.view.id == 0 {
-            return delivery.keep();
+            return delivery.keep(&mut self.messages);
         }
         let id = if is_kept {
             self.journal.next_message()

@@ -73,7 +73,7 @@ impl Shard {
                 self.deliver_shared(step, delivery, &target, group, home);
             }
             Some(target) => {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 let mail = Mail::DeliverShared {
                     group,
                     home,
@@ -86,7 +86,7 @@ impl Shard {
                 self.stats.publish_dropped += 1;
             }
             None => {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 self.count_backlog(step, group, 1);
                 self.post(step, home, Mail::GroupQueue { group, message });
             }
@@ -103,6 +103,7 @@ impl Shard {
             }
             Mail::Deliver { message, targets } => {
                 self.deliver_all(step, &mut Delivery::kept(&message), &targets);
+                self.messages.give(message);
             }
             Mail::DeliverShared {
                 group,
@@ -111,6 +112,7 @@ impl Shard {
                 target,
             } => {
                 self.deliver_shared(step, &mut Delivery::kept(&message), &target, group, home);
+                self.messages.give(message);
             }
             Mail::GroupQueue { group, message } => {
                 self.queue_for_group(group, message, step);

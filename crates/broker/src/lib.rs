@@ -17,6 +17,7 @@ mod group;
 mod hold;
 mod member;
 mod message;
+mod message_pool;
 mod outbox;
 pub mod persist;
 mod publish;

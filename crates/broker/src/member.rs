@@ -26,7 +26,7 @@ impl Shard {
         home: u16,
     ) {
         if !self.take_shared(step, delivery, target, group, home) {
-            let messages = vec![delivery.keep()];
+            let messages = vec![delivery.keep(&mut self.messages)];
             self.give_back(step, group, home, messages);
         }
     }

@@ -45,20 +45,23 @@ impl MessageView<'_> {
     /// Copies the message, to be queued, retained or sent to another core.
     #[must_use]
     pub fn keep(&self) -> Arc<Message> {
-        let mut bytes = Vec::with_capacity(self.size());
-        bytes.extend_from_slice(self.topic.as_bytes());
-        bytes.extend_from_slice(self.properties);
-        bytes.extend_from_slice(self.payload);
-        Arc::new(Message {
-            bytes: bytes.into_boxed_slice(),
-            topic_length: u32::try_from(self.topic.len()).unwrap_or(u32::MAX),
-            properties_length: u32::try_from(self.properties.len()).unwrap_or(u32::MAX),
-            expires: self.expires,
-            publisher: self.publisher,
-            id: self.id,
-            qos: self.qos,
-            retain: self.retain,
-        })
+        self.keep_with_room(self.size())
+    }
+
+    /// The same, with room for `room` bytes, so that a later message fits in its place.
+    pub(crate) fn keep_with_room(&self, room: usize) -> Arc<Message> {
+        let mut message = Message {
+            bytes: Vec::with_capacity(room),
+            topic_length: 0,
+            properties_length: 0,
+            expires: None,
+            publisher: None,
+            id: 0,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        };
+        message.replace(self);
+        Arc::new(message)
     }
 }
 
@@ -66,7 +69,7 @@ impl MessageView<'_> {
 #[derive(Debug)]
 pub struct Message {
     /// Topic, properties and payload, one behind the other.
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     topic_length: u32,
     properties_length: u32,
     expires: Option<Time>,
@@ -77,6 +80,33 @@ pub struct Message {
 }
 
 impl Message {
+    /// Becomes another message.
+    #[inline]
+    pub(crate) fn replace(&mut self, view: &MessageView<'_>) {
+        self.bytes.clear();
+        self.bytes.reserve_exact(view.size());
+        self.bytes.extend_from_slice(view.topic.as_bytes());
+        self.bytes.extend_from_slice(view.properties);
+        self.bytes.extend_from_slice(view.payload);
+        self.topic_length = u32::try_from(view.topic.len()).unwrap_or(u32::MAX);
+        self.properties_length = u32::try_from(view.properties.len()).unwrap_or(u32::MAX);
+        self.expires = view.expires;
+        self.publisher = view.publisher;
+        self.id = view.id;
+        self.qos = view.qos;
+        self.retain = view.retain;
+    }
+
+    /// How many bytes it has room for.
+    pub(crate) const fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// What it takes in memory, about.
+    pub(crate) const fn block_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+
     /// The message's parts.
     #[must_use]
     pub fn view(&self) -> MessageView<'_> {

@@ -13,6 +13,7 @@ use crate::connection::{Conn, ConnId, Origin};
 use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
 use crate::events;
 use crate::group::GroupQueue;
+use crate::message_pool::MessagePool;
 use crate::outbox::BufferPool;
 use crate::persist::journal::Journal;
 use crate::queue::SpareQueues;
@@ -92,6 +93,7 @@ pub struct Shard {
     pub(crate) stats: Stats,
     pub(crate) pool: BufferPool,
     pub(crate) spare_queues: SpareQueues,
+    pub(crate) messages: MessagePool,
     pub(crate) scratch: Scratch,
     /// Changes of subscriptions that wait to be applied together.
     pub(crate) changes: Vec<Change>,
@@ -164,6 +166,7 @@ impl Shard {
             stats: Stats::default(),
             pool: BufferPool::default(),
             spare_queues: SpareQueues::default(),
+            messages: MessagePool::default(),
             scratch: Scratch {
                 remote: vec![SmallVec::new(); usize::from(shards)],
                 ..Scratch::default()

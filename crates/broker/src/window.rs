@@ -490,6 +490,9 @@ impl Shard {
                 self.pump(step, session_key);
             }
         }
+        if let Acked::Finished(Some(freed)) | Acked::Release(Some(freed)) = acked {
+            self.messages.give(freed.message);
+        }
         Ok(())
     }
 
