@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use crate::effects::Mail;
 use crate::events;
-use crate::message::{Message, MessageView};
+use crate::known_topics::Reach;
+use crate::message::{Message, MessageView, Raw};
 use crate::message_pool::MessagePool;
 use crate::persist;
 use crate::persist::records::{CopyTo, Holding};
@@ -53,6 +54,8 @@ enum Recorded {
 /// One message on its way to its subscribers. It is copied when first somebody has to keep it.
 pub(crate) struct Delivery<'a> {
     pub(crate) view: MessageView<'a>,
+    /// The packet that it came in, if that is what subscribers get.
+    pub(crate) raw: Option<Raw<'a>>,
     kept: Kept<'a>,
     /// It has one target, so whoever keeps it need not leave it for others.
     pub(crate) is_single: bool,
@@ -72,6 +75,7 @@ impl<'a> Delivery<'a> {
     pub(crate) fn new(view: MessageView<'a>) -> Self {
         Self {
             view,
+            raw: None,
             kept: Kept::No,
             is_single: false,
             forms: None,
@@ -80,6 +84,7 @@ impl<'a> Delivery<'a> {
 
     pub(crate) fn kept(message: &'a Arc<Message>) -> Self {
         Self {
+            raw: message.raw(),
             kept: Kept::Borrowed(message),
             ..Self::new(message.view())
         }
@@ -111,7 +116,7 @@ impl<'a> Delivery<'a> {
             Kept::Borrowed(message) => Arc::clone(message),
             Kept::Owned(message) => Arc::clone(message),
             Kept::No => {
-                let message = pool.keep(&self.view);
+                let message = pool.keep(&self.view, self.raw.as_ref());
                 if !self.is_single {
                     self.kept = Kept::Owned(Arc::clone(&message));
                 }
@@ -129,12 +134,34 @@ impl Shard {
         delivery: &mut Delivery<'_>,
         asked: Asked,
     ) -> Routed {
+        self.route_known(step, delivery, None, asked)
+    }
+
+    /// The same for a topic of which something may be known.
+    pub(crate) fn route_known(
+        &mut self,
+        step: &mut Step<'_>,
+        delivery: &mut Delivery<'_>,
+        known: Option<&mut Reach>,
+        asked: Asked,
+    ) -> Routed {
         self.settle(step);
         let mut matches = std::mem::take(&mut self.scratch.matches);
         matches.clear();
-        step.tables
-            .routing()
-            .route(delivery.view.topic, &mut matches);
+        let routing = step.tables.routing();
+        match known {
+            Some(known) => {
+                if !known.recall(routing, &mut matches) {
+                    routing.route(delivery.view.topic, &mut matches);
+                    known.learn(routing.version(), &matches);
+                }
+            }
+            None => {
+                routing.route(delivery.view.topic, &mut matches);
+                self.topics
+                    .learn(delivery.view.topic, routing.version(), &matches);
+            }
+        }
         let found = !matches.targets.is_empty() || !matches.groups.is_empty();
         let mut routed = if found {
             Routed::Somebody
@@ -294,6 +321,12 @@ impl Shard {
     }
 
     fn distribute(&mut self, step: &mut Step<'_>, delivery: &mut Delivery<'_>, matches: &Matches) {
+        if let ([target], []) = (&*matches.targets, &*matches.groups) {
+            delivery.is_single = true;
+            if target.session.shard == self.id {
+                return self.deliver(step, delivery, target);
+            }
+        }
         delivery.is_single = matches.targets.len() + matches.groups.len() == 1;
         if matches.targets.len() > 2 {
             delivery.forms = Some(Box::default());
@@ -448,7 +481,8 @@ impl Shard {
         let retain = as_published && delivery.view.retain;
         // QoS 0 that waited while the client was away goes first [MQTT5-4.6.0-6].
         let is_behind = self.settings.queue_qos0_messages && !session.queue.is_empty();
-        match (qos, session.conn) {
+        let (conn, is_persistent) = (session.conn, session.is_persistent);
+        match (qos, conn) {
             (QoS::AtMostOnce, Some(conn)) if !is_behind => {
                 let form = Form {
                     retain,
@@ -458,9 +492,11 @@ impl Shard {
                 self.deliver_at_most_once(step, conn, delivery, &form);
             }
             (QoS::AtMostOnce, None) if !self.settings.queue_qos0_messages => {}
+            (QoS::AtLeastOnce, _)
+                if self.deliver_at_least_once(step, key, delivery, retain, &ids, group) => {}
             _ => {
                 let message = if qos == QoS::AtMostOnce {
-                    let is_kept = session.is_persistent && group.is_none();
+                    let is_kept = is_persistent && group.is_none();
                     self.record_at_most_once(delivery, target, retain, &ids, is_kept)
                 } else {
                     delivery.keep(&mut self.messages)

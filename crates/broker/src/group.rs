@@ -52,7 +52,9 @@ impl Shard {
                 id: 0,
                 ..delivery.view
             };
-            return self.route_to_group(step, &mut Delivery::new(view), found);
+            let mut other = Delivery::new(view);
+            other.raw = delivery.raw;
+            return self.route_to_group(step, &mut other, found);
         }
         let at_most_once =
             delivery.view.qos == QoS::AtMostOnce && !self.settings.upgrade_outgoing_qos;

@@ -15,6 +15,7 @@ mod effects;
 mod events;
 mod group;
 mod hold;
+mod known_topics;
 mod member;
 mod message;
 mod message_pool;

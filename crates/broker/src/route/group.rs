@@ -348,6 +348,12 @@ impl Groups {
         });
     }
 
+    /// Lets a group choose.
+    pub(super) fn choose_of(&self, id: GroupId) -> Option<GroupMatch> {
+        self.get(id)?;
+        self.choose(id.slot)
+    }
+
     /// Lets the group at `slot` choose, which a group with a backlog does not.
     fn choose(&self, slot: u32) -> Option<GroupMatch> {
         let group = self.slab.get(slot)?;
