@@ -62,7 +62,7 @@ impl MessagePool {
         }
         // What was made elsewhere fits exactly, and is of no use for others.
         let room = message.room();
-        if room % CLASS_BYTES == 0
+        if room.is_multiple_of(CLASS_BYTES)
             && let Some(class) = (room / CLASS_BYTES).checked_sub(1)
             && let Some(class) = self.classes.get_mut(class)
         {

@@ -117,10 +117,9 @@ impl Shard {
             ids: ids.clone(),
             group,
         };
-        let packet_id = match session.outgoing.push(QoS::AtLeastOnce, queued) {
-            Ok(id) => id,
+        let Ok(packet_id) = session.outgoing.push(QoS::AtLeastOnce, queued) else {
             // All identifiers are in use.
-            Err(_) => return false,
+            return false;
         };
         session.outgoing_bytes += size;
         let is_member = session.presence.is_some();

@@ -154,7 +154,7 @@ fn a_full_mailbox_pauses_reading_and_room_lets_it_go_on() {
     rig.turn();
     expect_nothing(&mut client);
     // It sleeps meanwhile, rather than asking again and again.
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
 
     assert_eq!(rig.mail_for_other().len(), 1);
     rig.turn();
