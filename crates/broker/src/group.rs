@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use midge_codec::QoS;
 
@@ -334,6 +333,10 @@ impl Shard {
         }
         let mount_point = session.mount_point.as_deref().unwrap_or_default();
         let routing = step.tables.routing();
+        // Nearly always; with many shared subscriptions the search costs more than all else.
+        if routing.waiting() == 0 {
+            return;
+        }
         let mut wanted: Option<(GroupId, u16, Target)> = None;
         for (filter, subscribed) in session.subscriptions.shared() {
             let shared = filter
@@ -355,7 +358,7 @@ impl Shard {
             let Some(group) = routing.group(id) else {
                 continue;
             };
-            if group.backlog().load(Ordering::SeqCst) > 0 {
+            if group.backlog() > 0 {
                 let target = Target {
                     session: session_ref,
                     options: subscribed.options,
@@ -407,9 +410,6 @@ impl Shard {
 }
 
 fn uncount_backlog(step: &Step<'_>, group: GroupId, count: usize) {
-    if let Some(group) = step.tables.routing().group(group) {
-        group
-            .backlog()
-            .fetch_sub(u32::try_from(count).unwrap_or(u32::MAX), Ordering::SeqCst);
-    }
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    step.tables.routing().uncount_waiting(group, count);
 }

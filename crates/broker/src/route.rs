@@ -160,6 +160,22 @@ impl RoutingTable {
         self.groups.choose_of(group)
     }
 
+    /// How many messages wait for members of any group: see [`Group::backlog`].
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.groups.waiting()
+    }
+
+    /// Counts messages that are on their way to a group's home.
+    pub fn count_waiting(&self, group: GroupId, count: u32) {
+        self.groups.count_waiting(group, count);
+    }
+
+    /// Counts messages that have left a group's home.
+    pub fn uncount_waiting(&self, group: GroupId, count: u32) {
+        self.groups.uncount_waiting(group, count);
+    }
+
     /// How many subscriptions there are.
     #[must_use]
     pub fn counts(&self) -> Counts {

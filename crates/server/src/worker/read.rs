@@ -248,7 +248,16 @@ impl Worker {
                     self.limit_output(tables);
                     shown = self.input.chunk_bytes.max(needed);
                 }
-                (Next::Closed, _) => return,
+                (Next::Closed, _) => {
+                    // A packet that is dealt with and ends the connection is a DISCONNECT; one with a
+                    // fault is left.
+                    if rest.is_empty()
+                        && let Some(socket) = self.sockets.get_mut(key)
+                    {
+                        socket.said_farewell = true;
+                    }
+                    return;
+                }
                 (Next::Claim, Claimed::Answered) => {
                     // From here on the connection stays.
                     if let Some(socket) = self.sockets.get_mut(key) {
