@@ -1,6 +1,5 @@
 //! Shared groups: whom they choose, and when they choose nobody.
 
-
 use super::*;
 
 fn presence(state: PresenceState) -> Arc<Presence> {
