@@ -209,6 +209,9 @@ const EVENTS_MAX: usize = 256;
 /// A connection that lasts this long makes the next outage begin with short waits again.
 const STABLE: u64 = 10_000;
 
+/// How many milliseconds DISCONNECT has to leave.
+const FAREWELL: u64 = 1000;
+
 /// The session expiry of a client that names none, in seconds.
 const SESSION_EXPIRY_DEFAULT: u32 = 120;
 
@@ -529,6 +532,9 @@ impl Core {
                 }
             }
             Some(_) if self.is_connected() => {
+                if let Some(shutdown) = &mut self.shutdown {
+                    shutdown.deadline = shutdown.deadline.max(now.plus_millis(FAREWELL));
+                }
                 self.send_disconnect(farewell);
                 self.end_link(ConnectionError::Closed);
             }

@@ -206,9 +206,8 @@ impl Core {
         let sequence = self.receipts.next_sequence();
         let holders = self.deliver(topic, publish, identifiers, Some(sequence));
         self.receipts.add(id, publish.qos, holders);
-        if holders == 0 {
-            self.send_receipts();
-        }
+        // Nobody may have wanted it, or an older one had to give way to it.
+        self.send_receipts();
     }
 
     /// Whether the application has been given this message, so that it must not be given it again.
