@@ -2,6 +2,7 @@
 //! core.
 
 mod dial;
+mod proxy;
 
 use std::io;
 use std::pin::Pin;

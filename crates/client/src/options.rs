@@ -16,7 +16,7 @@ use crate::credentials::{
 };
 use crate::error::{ConnectionError, OptionsError};
 use crate::message::MessageProperties;
-pub(crate) use url::{Proxy, Scheme, Server};
+pub(crate) use url::{Proxy, ProxyKind, Scheme, Server};
 
 /// Everything about a client that is settled before it connects.
 ///

@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::Link;
+use super::{Link, proxy};
 use crate::driver::Resolving;
 use crate::error::ConnectionError;
 use crate::options::{Options, Scheme, Server};
@@ -36,7 +36,14 @@ pub(crate) async fn open(
     if server.scheme == Scheme::Unix {
         return open_unix(server).await;
     }
-    let stream = connect(&server.host, server.port, resolving).await?;
+    let stream = match &options.proxy {
+        None => connect(&server.host, server.port, resolving).await?,
+        Some(proxy) => {
+            let mut stream = connect(&proxy.host, proxy.port, resolving).await?;
+            proxy::pass(&mut stream, proxy, server).await?;
+            stream
+        }
+    };
     prepare(&stream, options).map_err(ConnectionError::io)?;
     Ok(Link::Tcp(stream))
 }

@@ -68,6 +68,7 @@ fn faults_in_urls_are_told_without_the_password() {
     check("mqtt://ho st", "space");
     check("mqtt://%zz", "hexadecimal");
     check("mqtt://%ff", "UTF-8");
+    check("mqtt://a%0d%0ab", "no host name has");
     check("mqtt://host?qos=1", "\"qos\" is unknown");
     check("mqtt://host?keep_alive=70000", "keep_alive");
     check("mqtt://host?version=6", "5, 3.1.1 or 3.1");

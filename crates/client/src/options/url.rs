@@ -329,7 +329,14 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), OptionsError>
             }
         },
     };
-    Ok((decode(host)?, port))
+    let host = decode(host)?;
+    // The name goes into requests to proxies as it is.
+    if host.contains(|c: char| c.is_control() || c.is_whitespace() || "/@?#\\".contains(c)) {
+        return Err(fault(
+            "the URL's host has a character that no host name has",
+        ));
+    }
+    Ok((host, port))
 }
 
 fn decode(text: &str) -> Result<String, OptionsError> {
