@@ -29,6 +29,7 @@ use crate::driver::{self, Resolving};
 use crate::error::ConnectionError;
 use crate::message::Message;
 use crate::options::Options;
+use crate::queue::{self, Queue};
 use crate::shared::Shared;
 use crate::subscribe::Subscription;
 
@@ -109,10 +110,10 @@ impl Client {
         O: TryInto<Options>,
         ConnectionError: From<O::Error>,
     {
-        let mut core = new_core(options.try_into()?)?;
+        let (mut core, queue) = new_core(options.try_into()?)?;
         core.fail_fast();
         let ticket = core.await_connection();
-        let client = Self::spawn(core)?;
+        let client = Self::spawn(core, queue)?;
         outcome_of_connect(&client.0.handle.shared, ticket).wait()?;
         Ok(client)
     }
@@ -126,10 +127,11 @@ impl Client {
         O: TryInto<Options>,
         ConnectionError: From<O::Error>,
     {
-        Self::spawn(new_core(options.try_into()?)?)
+        let (core, queue) = new_core(options.try_into()?)?;
+        Self::spawn(core, queue)
     }
 
-    fn spawn(core: Core) -> Result<Self, ConnectionError> {
+    fn spawn(core: Core, queue: Option<Queue>) -> Result<Self, ConnectionError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -139,7 +141,17 @@ impl Client {
         let driven = Arc::clone(&shared);
         thread::Builder::new()
             .name("midge-client".to_owned())
-            .spawn(move || runtime.block_on(driver::drive(driven, Resolving::Here)))
+            .spawn(move || {
+                let keeping = queue.map(|queue| {
+                    runtime.spawn(queue::keep(Arc::clone(&driven), queue, Resolving::Here))
+                });
+                runtime.block_on(async move {
+                    driver::drive(driven, Resolving::Here).await;
+                    if let Some(keeping) = keeping {
+                        let _ = keeping.await;
+                    }
+                });
+            })
             .map_err(ConnectionError::io)?;
         Ok(Self(Inner::of(shared)))
     }

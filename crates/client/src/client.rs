@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use midge_codec::ReasonCode;
+use midge_proto::Time;
 
 use crate::core::{Core, Farewell, Outcome, Overflow, StreamTerms, Ticket};
 use crate::driver::{self, Resolving};
@@ -19,6 +20,7 @@ use crate::event::{Connected, Event};
 use crate::message::Message;
 use crate::options::{Options, seconds};
 use crate::publish::Publish;
+use crate::queue::{self, Queue};
 use crate::request::Request;
 use crate::shared::{Handle, Shared};
 use crate::subscribe::{Filters, Subscribe, Subscription};
@@ -45,10 +47,10 @@ impl Client {
         O: TryInto<Options>,
         ConnectionError: From<O::Error>,
     {
-        let mut core = new_core(options.try_into()?)?;
+        let (mut core, queue) = new_core(options.try_into()?)?;
         core.fail_fast();
         let ticket = core.await_connection();
-        let client = Self::spawn(core)?;
+        let client = Self::spawn(core, queue)?;
         outcome_of_connect(&client.handle.shared, ticket).await?;
         Ok(client)
     }
@@ -63,16 +65,24 @@ impl Client {
         O: TryInto<Options>,
         ConnectionError: From<O::Error>,
     {
-        Self::spawn(new_core(options.try_into()?)?)
+        let (core, queue) = new_core(options.try_into()?)?;
+        Self::spawn(core, queue)
     }
 
-    fn spawn(core: Core) -> Result<Self, ConnectionError> {
+    fn spawn(core: Core, queue: Option<Queue>) -> Result<Self, ConnectionError> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             let text = "there is no Tokio runtime here; use midge_client::blocking".to_owned();
             return Err(OptionsError(text).into());
         };
         let shared = Shared::new(core);
         runtime.spawn(driver::drive(Arc::clone(&shared), Resolving::Elsewhere));
+        if let Some(queue) = queue {
+            runtime.spawn(queue::keep(
+                Arc::clone(&shared),
+                queue,
+                Resolving::Elsewhere,
+            ));
+        }
         Ok(Self::of(shared))
     }
 
@@ -250,11 +260,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
-pub(crate) fn new_core(options: Options) -> Result<Core, OptionsError> {
+/// A core, with the files of its durable queue if it is to have one.
+pub(crate) fn new_core(options: Options) -> Result<(Core, Option<Queue>), ConnectionError> {
     options.check()?;
     // Every hasher has keys of its own.
-    let seed = RandomState::new().hash_one(std::process::id());
-    Ok(Core::new(options, seed))
+    let random = || RandomState::new().hash_one(std::process::id());
+    let directory = options.durable_queue.clone();
+    let mut core = Core::new(options, random());
+    let queue = match directory {
+        None => None,
+        Some(directory) => {
+            let opened = Queue::open(&directory, random());
+            let (queue, left) = opened.map_err(ConnectionError::Queue)?;
+            core.restore(Time(0), left);
+            Some(queue)
+        }
+    };
+    Ok((core, queue))
 }
 
 /// An end of the client that is about to be asked for. See [`Client::disconnect`].

@@ -7,6 +7,7 @@
 
 mod handing;
 mod handshake;
+mod journal;
 mod receipts;
 mod receiving;
 mod requests;
@@ -33,6 +34,7 @@ use crate::options::Options;
 
 pub(crate) use handing::{Item, Taken};
 pub(crate) use handshake::Challenge;
+pub(crate) use journal::{Kept, Record, Restored, Step};
 pub use routing::Overflow;
 pub(crate) use routing::{StreamKey, StreamTerms};
 pub(crate) use sending::{Accepted, Draft, Rejected, Written};
@@ -40,6 +42,7 @@ pub(crate) use subscribing::Wanted;
 pub(crate) use tickets::{Outcome, Ticket};
 
 use handing::Streams;
+use journal::Journal;
 use receipts::Receipts;
 use receiving::Received;
 use requests::Requests;
@@ -97,6 +100,8 @@ pub(crate) struct Core {
     releasing: HashMap<NonZeroU16, Releasing>,
     /// Bytes of messages in `queue` and `outgoing`.
     held_bytes: usize,
+    /// Set for a durable queue.
+    journal: Option<Journal>,
     room_waiters: VecDeque<(u64, Waker)>,
     last_waiter: u64,
 
@@ -212,9 +217,6 @@ const STABLE: u64 = 10_000;
 /// How many milliseconds DISCONNECT has to leave.
 const FAREWELL: u64 = 1000;
 
-/// The session expiry of a client that names none, in seconds.
-const SESSION_EXPIRY_DEFAULT: u32 = 120;
-
 impl Core {
     /// A client that connects at once. `seed` has to differ from client to client.
     pub(crate) fn new(options: Options, seed: u64) -> Self {
@@ -244,6 +246,7 @@ impl Core {
             outgoing: Outgoing::default(),
             releasing: HashMap::new(),
             held_bytes: 0,
+            journal: None,
             room_waiters: VecDeque::new(),
             last_waiter: 0,
             incoming: Incoming::default(),
@@ -356,6 +359,9 @@ impl Core {
             self.complete(ticket, Outcome::Published(Err(PublishError::Lost)));
         }
         self.outgoing.disconnected();
+        if let Some(journal) = &mut self.journal {
+            journal.disconnected();
+        }
         self.receipts.disconnected();
         self.operations_disconnected();
         if let Some(ticket) = self.reauthentication.take() {
@@ -454,8 +460,9 @@ impl Core {
                 0 => Ok(()),
                 messages => Err(Unfinished { messages }),
             };
-            self.complete(ticket, Outcome::Disconnected(result));
+            self.bid_farewell(ticket, Outcome::Disconnected(result));
         }
+        self.wake_keeper();
         self.tickets.close(&error, &mut self.wakers);
         let end = SubscribeError::Closed(Box::new(error.clone()));
         self.streams.close(&end, &mut self.wakers);
@@ -570,7 +577,8 @@ impl Core {
 
     /// How many messages are neither delivered nor given up.
     pub(crate) fn unfinished(&self) -> usize {
-        self.queue.len() + self.outgoing.len()
+        let storing = self.journal.as_ref().map_or(0, Journal::storing);
+        self.queue.len() + self.outgoing.len() + storing
     }
 
     /// When [`Self::tick`] has something to do.

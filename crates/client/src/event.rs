@@ -34,6 +34,9 @@ pub enum Event {
         /// Its topic.
         topic: String,
     },
+    /// The disk does not take what the durable queue has to note, for this reason. Deliveries wait; it is
+    /// tried again.
+    QueueFailing(String),
     /// The client has ended, and nothing follows.
     Closed(ConnectionError),
     /// The reader of these events was too slow; this many were left out.

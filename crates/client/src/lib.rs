@@ -40,6 +40,11 @@ mod message;
 mod net;
 mod options;
 mod publish;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the disk, and the clock that messages expire by"
+)]
+mod queue;
 mod request;
 #[expect(clippy::disallowed_methods, reason = "a front waits and keeps time")]
 mod shared;

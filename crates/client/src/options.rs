@@ -4,6 +4,7 @@ mod url;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct Options {
     pub(crate) queue_messages_max: usize,
     pub(crate) queue_bytes_max: usize,
     pub(crate) queue_full: QueueFull,
+    pub(crate) durable_queue: Option<PathBuf>,
     pub(crate) inflight_max: u16,
     pub(crate) inbound_bytes_max: usize,
     pub(crate) proxy: Option<Proxy>,
@@ -173,6 +175,7 @@ impl Options {
             queue_messages_max: 10_000,
             queue_bytes_max: 64 << 20,
             queue_full: QueueFull::Wait,
+            durable_queue: None,
             inflight_max: 1000,
             inbound_bytes_max: 64 << 20,
             proxy: None,
@@ -383,6 +386,20 @@ impl Options {
         self
     }
 
+    /// Keeps messages of QoS 1 and 2 in this directory until they are delivered, so that they survive the
+    /// program: what a call has accepted is delivered by this run or by a later one that names the same
+    /// directory, QoS 2 once. One client at a time can use a directory.
+    ///
+    /// Needs a [`client_id`](Self::client_id), and [`clean_start(false)`](Self::clean_start), since the
+    /// broker has to know the session again. If no [`session_expiry`](Self::session_expiry) is set, it
+    /// is a day; a message of QoS 2 that was on its way can arrive twice when the session has expired
+    /// meanwhile. The files are opened by the call that connects, which reads what is in them.
+    #[must_use]
+    pub fn durable_queue(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.durable_queue = Some(directory.into());
+        self
+    }
+
     /// How many messages of QoS 1 and 2 are on their way at once, if the broker takes as many; 1,000 if
     /// not set, at most 60,000.
     #[must_use]
@@ -425,6 +442,16 @@ impl Options {
     pub const fn linger(mut self, limit: Duration) -> Self {
         self.linger = limit;
         self
+    }
+
+    /// The session expiry of CONNECT in seconds.
+    pub(crate) fn session_secs(&self) -> u32 {
+        let default = if self.durable_queue.is_some() {
+            SESSION_EXPIRY_DURABLE
+        } else {
+            SESSION_EXPIRY_DEFAULT
+        };
+        self.session_expiry_secs.unwrap_or(default)
     }
 
     /// Checks what only all options together can show.
@@ -473,12 +500,25 @@ impl Options {
                 "a session that is kept needs a client id".to_owned(),
             ));
         }
+        if self.durable_queue.is_some()
+            && (self.clean_start || self.client_id.as_deref().is_none_or(str::is_empty))
+        {
+            return Err(OptionsError(
+                "a durable queue needs a client id and clean_start(false)".to_owned(),
+            ));
+        }
         for server in &self.servers {
             server.check()?;
         }
         Ok(())
     }
 }
+
+/// The session expiry of a client that names none: short outages lose nothing.
+const SESSION_EXPIRY_DEFAULT: u32 = 120;
+
+/// The same with a durable queue.
+const SESSION_EXPIRY_DURABLE: u32 = 24 * 60 * 60;
 
 /// Whole seconds, with everything too large as "for ever".
 pub(crate) fn seconds(duration: Duration) -> u32 {

@@ -107,16 +107,18 @@ impl<'a> Publish<'a> {
         self
     }
 
-    /// Waits only until the client has accepted the message. From then on it is delivered whether or not
+    /// Waits only until the client has accepted the message; with a durable queue, until it is on the
+    /// disk. From then on it is delivered whether or not
     /// somebody waits for the [`Delivery`].
     pub const fn enqueue(self) -> Enqueue<'a> {
         Enqueue {
             publish: self,
             waiter: None,
+            storing: None,
         }
     }
 
-    /// Has the message accepted without waiting.
+    /// Has the message accepted without waiting. With a durable queue, it is safe a little later.
     ///
     /// # Errors
     /// [`PublishError::QueueFull`] when there is no room now, and all others.
@@ -124,7 +126,12 @@ impl<'a> Publish<'a> {
         let shared = self.shared;
         let accepted = shared.with(|core, now| core.publish(now, &mut self.draft));
         match accepted {
-            Ok(accepted) => Ok(Delivery::new(shared, accepted)),
+            Ok(accepted) => {
+                if let Accepted::Storing { stored, .. } = accepted {
+                    shared.with(|core, _| core.tickets().abandon(stored));
+                }
+                Ok(Delivery::new(shared, accepted))
+            }
             Err(Rejected::Full) => Err(PublishError::QueueFull),
             Err(Rejected::Error(error)) => Err(error),
         }
@@ -143,12 +150,15 @@ impl<'a> IntoFuture for Publish<'a> {
     }
 }
 
-/// Resolves when the client has accepted the message. Dropped before, the message is not sent.
+/// Resolves when the client has accepted the message. Dropped before, the message is not sent; while the
+/// durable queue takes it, it may be.
 #[must_use = "nothing is published until this is awaited"]
 pub struct Enqueue<'a> {
     publish: Publish<'a>,
     /// The name in the line for room.
     waiter: Option<u64>,
+    /// The durable queue takes the message.
+    storing: Option<(Ticket, Delivery)>,
 }
 
 impl Enqueue<'_> {
@@ -186,13 +196,39 @@ impl Future for Enqueue<'_> {
     type Output = Result<Delivery, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let accepted = self.attempt(|_, _| {}, context.waker());
-        accepted.map_ok(|accepted| Delivery::new(self.publish.shared, accepted))
+        if self.storing.is_none() {
+            match self.attempt(|_, _| {}, context.waker()) {
+                Poll::Ready(Ok(Accepted::Storing { stored, delivery })) => {
+                    let delivery = Accepted::Ticket(delivery);
+                    let delivery = Delivery::new(self.publish.shared, delivery);
+                    self.storing = Some((stored, delivery));
+                }
+                other => {
+                    return other.map_ok(|accepted| Delivery::new(self.publish.shared, accepted));
+                }
+            }
+        }
+        let Some((stored, delivery)) = self.storing.take() else {
+            return Poll::Pending;
+        };
+        let shared = self.publish.shared;
+        match shared.with(|core, _| core.tickets().poll(stored, context.waker())) {
+            Poll::Pending => {
+                self.storing = Some((stored, delivery));
+                Poll::Pending
+            }
+            Poll::Ready(Outcome::Published(Err(error))) => Poll::Ready(Err(error)),
+            Poll::Ready(_) => Poll::Ready(Ok(delivery)),
+        }
     }
 }
 
 impl Drop for Enqueue<'_> {
     fn drop(&mut self) {
+        if let Some((stored, _)) = self.storing.take() {
+            let shared = self.publish.shared;
+            shared.with(|core, _| core.tickets().abandon(stored));
+        }
         if let Some(waiter) = self.waiter.take() {
             let shared = self.publish.shared;
             shared.with(|core, _| core.stop_waiting_for_room(waiter));
@@ -219,6 +255,9 @@ impl Future for PublishFuture<'_> {
         let mut state = State::Taken;
         let accepted = this.enqueue.attempt(
             |core, accepted| {
+                if let Accepted::Storing { stored, .. } = accepted {
+                    core.tickets().abandon(stored);
+                }
                 state = accepted.into();
                 // Under the same lock, so that nobody needs it twice.
                 if let Poll::Ready(result) = state.poll(core, context.waker()) {
@@ -262,7 +301,10 @@ enum State {
 impl From<Accepted> for State {
     fn from(accepted: Accepted) -> Self {
         match accepted {
-            Accepted::Ticket(ticket) => Self::Ticket(ticket),
+            Accepted::Ticket(ticket)
+            | Accepted::Storing {
+                delivery: ticket, ..
+            } => Self::Ticket(ticket),
             Accepted::Written(written) => Self::Written(written),
         }
     }

@@ -80,7 +80,7 @@ const TABLE: [Row; 16] = [
     },
     Row {
         folder: "client",
-        may_use: &["codec", "proto", "transport"],
+        may_use: &["codec", "proto", "store", "transport"],
         reason: "a client library must not pull in a broker",
     },
     Row {

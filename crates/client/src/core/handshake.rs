@@ -8,7 +8,7 @@ use midge_codec::{
 use midge_proto::{Connection, InboundAliases, KeepAlive, OutboundAliases, Time};
 
 use super::tickets::Call;
-use super::{Core, Link, Outcome, SESSION_EXPIRY_DEFAULT, State, Ticket};
+use super::{Core, Link, Outcome, State, Ticket};
 use crate::credentials::Credentials;
 use crate::error::{ConnectionError, Refusal};
 use crate::event::{Connected, Event};
@@ -72,9 +72,7 @@ impl Core {
         let mut properties = Vec::new();
         let mut will_properties = Vec::new();
         if version.has_properties() {
-            let expiry = options
-                .session_expiry_secs
-                .unwrap_or(SESSION_EXPIRY_DEFAULT);
+            let expiry = options.session_secs();
             properties.push(Property::SessionExpiryInterval(expiry));
             properties.push(Property::ReceiveMaximum(options.receive_maximum));
             properties.push(Property::MaximumPacketSize(options.packet_size_max));
@@ -149,9 +147,7 @@ impl Core {
             client_id: self.client_id.clone(),
             keep_alive_secs: options.keep_alive_secs,
             session_expiry_secs: match options.version {
-                Version::V5 => options
-                    .session_expiry_secs
-                    .unwrap_or(SESSION_EXPIRY_DEFAULT),
+                Version::V5 => options.session_secs(),
                 _ if options.clean_start => 0,
                 _ => u32::MAX,
             },

@@ -67,6 +67,10 @@ impl Core {
         properties.correlation_data = Some(data.clone());
         match self.publish(now, draft) {
             Ok(Accepted::Ticket(published)) => self.tickets.abandon(published),
+            Ok(Accepted::Storing { stored, delivery }) => {
+                self.tickets.abandon(stored);
+                self.tickets.abandon(delivery);
+            }
             Ok(Accepted::Written(_)) => {}
             Err(rejected) => return Err(Err(rejected)),
         }

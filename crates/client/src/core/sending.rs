@@ -12,6 +12,7 @@ use midge_codec::{
 use midge_proto::{Acked, AliasUse, OutboundAliases, Outgoing, Resend, Time};
 
 use super::handshake::refusal;
+use super::journal::{Journal, Kept, Record};
 use super::tickets::Call;
 use super::{Core, Outcome, State, Ticket};
 use crate::Published;
@@ -41,6 +42,8 @@ pub(super) struct Held {
     ticket: Ticket,
     /// What it counts for in `held_bytes`.
     size: usize,
+    /// Its name in the durable queue; 0 for none.
+    key: u64,
 }
 
 /// A delivery of QoS 2 that awaits PUBCOMP.
@@ -48,6 +51,21 @@ pub(super) struct Held {
 pub(super) struct Releasing {
     ticket: Ticket,
     published: Published,
+    key: u64,
+}
+
+impl Releasing {
+    pub(super) const fn new(ticket: Ticket, published: Published, key: u64) -> Self {
+        Self {
+            ticket,
+            published,
+            key,
+        }
+    }
+
+    pub(super) const fn key(&self) -> u64 {
+        self.key
+    }
 }
 
 /// How a message was accepted.
@@ -55,6 +73,8 @@ pub(super) struct Releasing {
 pub(crate) enum Accepted {
     /// It will be told by this ticket what becomes of it.
     Ticket(Ticket),
+    /// The durable queue has to take it first, which `stored` tells; `delivery` tells the rest.
+    Storing { stored: Ticket, delivery: Ticket },
     /// It is among the bytes for the connection, and its part is done when they are sent.
     Written(Written),
 }
@@ -108,7 +128,7 @@ impl Draft<'_> {
         }
     }
 
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |list| list.size());
         self.topic.len() + self.payload.len() + properties + OVERHEAD
     }
@@ -151,6 +171,12 @@ impl Core {
             return Err(PublishError::Closed(closed).into());
         }
         draft.check(self.options.version)?;
+        if self.journal.is_some() && draft.qos != QoS::AtMostOnce {
+            if self.is_connected() {
+                self.check_terms(draft.qos, draft.retain)?;
+            }
+            return self.store(now, draft);
+        }
         if !self.is_connected() {
             return self.enqueue(now, draft);
         }
@@ -216,7 +242,7 @@ impl Core {
     }
 
     /// Sees to it that a message of this size may be held.
-    fn make_room(&mut self, size: usize) -> Result<(), Rejected> {
+    pub(super) fn make_room(&mut self, size: usize) -> Result<(), Rejected> {
         while !self.fits(size) {
             match self.options.queue_full {
                 QueueFull::Wait => return Err(Rejected::Full),
@@ -239,7 +265,7 @@ impl Core {
                 && self.held_bytes + size <= self.options.queue_bytes_max
     }
 
-    fn hold(&mut self, now: Time, draft: &mut Draft<'_>) -> Held {
+    pub(super) fn hold(&mut self, now: Time, draft: &mut Draft<'_>) -> Held {
         let size = draft.size();
         self.held_bytes += size;
         let properties = draft.properties.take();
@@ -255,11 +281,18 @@ impl Core {
             },
             ticket: self.tickets.issue(Call::Publish),
             size,
+            key: 0,
             properties,
         }
     }
 
     fn give_up(&mut self, held: Held, error: PublishError) {
+        self.record(held.key, Record::Done);
+        self.forget(held, error);
+    }
+
+    /// Gives up a message that is not in the durable queue.
+    pub(super) fn forget(&mut self, held: Held, error: PublishError) {
         self.held_bytes -= held.size;
         self.complete(held.ticket, Outcome::Published(Err(error)));
     }
@@ -277,8 +310,15 @@ impl Core {
         let qos = held.qos;
         let mut held = held;
         // SUBSCRIBE and UNSUBSCRIBE take from the same identifiers [MQTT5-2.2.1-3].
+        let key = held.key;
+        let waits = key > 0 && qos == QoS::ExactlyOnce;
         let id = loop {
-            match self.outgoing.push(qos, held) {
+            let pushed = if waits {
+                self.outgoing.push_held(qos, held)
+            } else {
+                self.outgoing.push(qos, held)
+            };
+            match pushed {
                 Ok(id) if !self.operations.contains_key(&id) => break id,
                 Ok(id) => match take_out(&mut self.outgoing, id, qos) {
                     Some(message) => held = message,
@@ -291,7 +331,24 @@ impl Core {
                 }
             }
         };
+        if waits && self.record_sent(key, id) {
+            return;
+        }
         let (Some(held), Some(link)) = (self.outgoing.last(), &mut self.link) else {
+            return;
+        };
+        put(
+            &mut self.outbound.bytes,
+            &mut link.outbound_aliases,
+            self.options.version,
+            &held.outward(now, Some(id), false),
+        );
+        self.rouse();
+    }
+
+    /// Sends a message of QoS 2 whose packet identifier is safe.
+    pub(super) fn let_go(&mut self, now: Time, id: NonZeroU16) {
+        let (Some(held), Some(link)) = (self.outgoing.let_go(id), &mut self.link) else {
             return;
         };
         put(
@@ -339,7 +396,7 @@ impl Core {
 
     /// Sends what waits, as far as window and connection take it.
     pub(super) fn pump(&mut self, now: Time) {
-        if !self.is_connected() {
+        if !self.is_connected() || self.journal.as_ref().is_some_and(Journal::waits) {
             return;
         }
         let window = self.window();
@@ -416,6 +473,7 @@ impl Core {
         let acked = self.outgoing.acknowledge(kind, id, refused);
         match acked {
             Acked::Finished(Some(held)) => {
+                self.record(held.key, Record::Done);
                 self.held_bytes -= held.size;
                 let result = if refused {
                     Err(PublishError::Refused(refusal(ack.reason, ack.properties)))
@@ -427,19 +485,22 @@ impl Core {
             }
             Acked::Finished(None) => {
                 if let Some(releasing) = self.releasing.remove(&id) {
+                    self.record(releasing.key, Record::Done);
                     let outcome = Outcome::Published(Ok(releasing.published));
                     self.complete(releasing.ticket, outcome);
                 }
                 self.finished(now);
             }
             Acked::Release(message) => {
+                let mut key = 0;
                 if let Some(held) = message {
                     self.held_bytes -= held.size;
-                    let releasing = Releasing {
-                        ticket: held.ticket,
-                        published: published(ack),
-                    };
+                    key = held.key;
+                    let releasing = Releasing::new(held.ticket, published(ack), key);
                     self.releasing.insert(id, releasing);
+                }
+                if self.record_released(key, id) {
+                    return;
                 }
                 let release = Ack::new(id, ReasonCode::SUCCESS);
                 self.send(Packet::Ack(AckKind::PubRel, release));
@@ -476,10 +537,12 @@ impl Core {
         for (id, qos) in unfinished.into_iter().rev() {
             if let Some(qos) = qos {
                 if let Some(held) = take_out(&mut self.outgoing, id, qos) {
+                    self.record(held.key, Record::Queued);
                     self.queue.push_front(held);
                 }
             } else if let Some(releasing) = self.releasing.remove(&id) {
                 // PUBREC said that the broker owns the message.
+                self.record(releasing.key, Record::Done);
                 let outcome = Outcome::Published(Ok(releasing.published));
                 self.complete(releasing.ticket, outcome);
             }
@@ -581,6 +644,50 @@ struct Outward<'a> {
 }
 
 impl Held {
+    /// A message of an earlier run.
+    pub(super) fn restored(now: Time, key: u64, kept: Kept, ticket: Ticket) -> Self {
+        let properties = kept.properties.as_ref().map_or(0, |list| list.size());
+        Self {
+            size: kept.topic.len() + kept.payload.len() + properties + OVERHEAD,
+            topic: kept.topic,
+            payload: kept.payload,
+            properties: kept.properties,
+            qos: kept.qos,
+            retain: kept.retain,
+            expires: kept.expires_in.map_or(Time::NEVER, |left| now + left),
+            ticket,
+            key,
+        }
+    }
+
+    /// As it goes into the durable queue.
+    pub(super) fn kept(&self, now: Time) -> Kept {
+        Kept {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            properties: self.properties.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            expires_in: (self.expires != Time::NEVER).then(|| self.expires.since(now)),
+        }
+    }
+
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) const fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    pub(super) const fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(super) const fn set_key(&mut self, key: u64) {
+        self.key = key;
+    }
+
     fn outward(&self, now: Time, packet_id: Option<NonZeroU16>, dup: bool) -> Outward<'_> {
         let expiry_secs = (self.expires != Time::NEVER).then(|| {
             // A message that was sent in time is sent again with what is left, and a second at least.

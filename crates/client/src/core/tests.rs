@@ -1,3 +1,4 @@
+mod crashes;
 mod cuts;
 mod faults;
 mod limits;

@@ -112,6 +112,10 @@ impl Tickets {
             let Slot::Waiting(call, waker) = slot else {
                 continue;
             };
+            if *call == Call::Disconnect {
+                // It is told how that went.
+                continue;
+            }
             wakers.extend(waker.take());
             let closed = || Box::new(error.clone());
             *slot = Slot::Done(match call {

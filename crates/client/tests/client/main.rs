@@ -10,6 +10,7 @@
 mod blocking;
 mod broker;
 mod delivery;
+mod durable;
 mod life;
 mod outage;
 mod requests;
