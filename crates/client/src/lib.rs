@@ -21,6 +21,8 @@
 //!   and sends again what was not acknowledged. It gives up only where trying cannot help.
 //! - Every queue has a limit with a name in [`Options`]; what is full makes callers wait, unless the
 //!   options say otherwise.
+//!
+//! The [`guide`] goes through all of it.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +34,7 @@ mod credentials;
 mod driver;
 mod error;
 mod event;
+pub mod guide;
 mod message;
 #[expect(
     clippy::disallowed_methods,

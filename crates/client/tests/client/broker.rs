@@ -1,4 +1,4 @@
-//! A broker in this process.
+// A broker in this process. The examples of the guide include this file, so it has no inner docs.
 
 use std::net::TcpListener;
 
