@@ -19,6 +19,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const TOPIC: &str = "bench/client/measured";
 const PAYLOAD: usize = 128;
+const END: &str = "end";
 const INFLIGHT: u16 = 1000;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,10 +35,34 @@ struct Case {
 }
 
 const CASES: [(&str, Case); 4] = [
-    ("publish-0", Case { direction: Direction::Publish, qos: 0 }),
-    ("publish-1", Case { direction: Direction::Publish, qos: 1 }),
-    ("receive-0", Case { direction: Direction::Receive, qos: 0 }),
-    ("receive-1", Case { direction: Direction::Receive, qos: 1 }),
+    (
+        "publish-0",
+        Case {
+            direction: Direction::Publish,
+            qos: 0,
+        },
+    ),
+    (
+        "publish-1",
+        Case {
+            direction: Direction::Publish,
+            qos: 1,
+        },
+    ),
+    (
+        "receive-0",
+        Case {
+            direction: Direction::Receive,
+            qos: 0,
+        },
+    ),
+    (
+        "receive-1",
+        Case {
+            direction: Direction::Receive,
+            qos: 1,
+        },
+    ),
 ];
 
 const LIBRARIES: [&str; 2] = ["midge", "rumqttc"];
@@ -58,7 +83,7 @@ fn main() -> Outcome<()> {
                 .enable_all()
                 .build()?;
             let (port, messages) = (port.parse()?, messages.parse()?);
-            runtime.block_on(publish_midge(find(case)?, port, messages))
+            runtime.block_on(feed_until_killed(find(case)?, port, messages))
         }
         [midge, ref rest @ ..] => {
             let rounds = rest.first().map_or(Ok(5), |text| text.parse())?;
@@ -71,7 +96,9 @@ fn main() -> Outcome<()> {
 
 fn find(name: &str) -> Outcome<Case> {
     let found = CASES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, case)| *case).ok_or_else(|| "no such case".into())
+    found
+        .map(|(_, case)| *case)
+        .ok_or_else(|| "no such case".into())
 }
 
 /// Ends a process with the run.
@@ -107,7 +134,10 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
-    println!("{:<10} {:>10} {:>10} {:>7}", "case", "midge", "rumqttc", "ratio");
+    println!(
+        "{:<10} {:>10} {:>10} {:>7}",
+        "case", "midge", "rumqttc", "ratio"
+    );
     for (name, _) in CASES {
         let mut costs = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
@@ -119,7 +149,10 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
             costs.sort_by(f64::total_cmp);
             costs[costs.len() / 2]
         });
-        println!("{name:<10} {ours:>7.0} ns {theirs:>7.0} ns {:>7.2}", ours / theirs);
+        println!(
+            "{name:<10} {ours:>7.0} ns {theirs:>7.0} ns {:>7.2}",
+            ours / theirs
+        );
     }
     fs::remove_dir_all(state)?;
     Ok(())
@@ -128,12 +161,22 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
 /// Nanoseconds of processor time for each message.
 fn measure(library: &str, case: &str, port: u16, messages: u64) -> Outcome<f64> {
     let output = Command::new(env::current_exe()?)
-        .args(["worker", library, case, &port.to_string(), &messages.to_string()])
+        .args([
+            "worker",
+            library,
+            case,
+            &port.to_string(),
+            &messages.to_string(),
+        ])
         .stderr(Stdio::inherit())
         .output()?;
     let text = String::from_utf8(output.stdout)?;
-    let milliseconds: f64 = text.trim().parse().map_err(|_| format!("{library} {case} failed"))?;
-    Ok(milliseconds * 1e6 / messages as f64)
+    // Milliseconds for one message.
+    let milliseconds: f64 = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("{library} {case} failed"))?;
+    Ok(milliseconds * 1e6)
 }
 
 /// Processor time of this process in milliseconds.
@@ -156,13 +199,13 @@ async fn worker(library: &str, case: &str, port: u16, messages: u64) -> Outcome<
         ("midge", Direction::Publish) => {
             let before = cpu_time()?;
             publish_midge(found, port, messages).await?;
-            cpu_time()? - before
+            (cpu_time()? - before) / messages as f64
         }
         ("midge", Direction::Receive) => receive_midge(case, found, port, messages).await?,
         ("rumqttc", Direction::Publish) => {
             let before = cpu_time()?;
             publish_rumqttc(found, port, messages).await?;
-            cpu_time()? - before
+            (cpu_time()? - before) / messages as f64
         }
         _ => receive_rumqttc(case, found, port, messages).await?,
     };
@@ -202,16 +245,34 @@ async fn publish_midge(case: Case, port: u16, messages: u64) -> Outcome<()> {
     Ok(())
 }
 
+/// Publishes, and then says again and again that this was all: a broker may drop QoS 0.
+async fn feed_until_killed(case: Case, port: u16, messages: u64) -> Outcome<()> {
+    let client = Client::connect(options_midge(port)?).await?;
+    let payload = midge_client::Bytes::from(vec![0; PAYLOAD]);
+    for _ in 0..messages {
+        let publish = client.publish(TOPIC, payload.clone()).qos(qos_midge(case));
+        drop(publish.enqueue().await?);
+    }
+    loop {
+        client
+            .publish(TOPIC, END)
+            .qos(midge_client::QoS::AtLeastOnce)
+            .await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn receive_midge(name: &str, case: Case, port: u16, messages: u64) -> Outcome<f64> {
     let client = Client::connect(options_midge(port)?).await?;
     let mut stream = client.subscribe(TOPIC).qos(qos_midge(case)).await?;
     let _feed = feed(name, port, messages)?;
     stream.next().await.ok_or("no message")?;
     let before = cpu_time()?;
-    for _ in 1..messages {
-        stream.next().await.ok_or("the stream ends")?;
+    let mut received = 0.0;
+    while stream.next().await.ok_or("the stream ends")?.payload() != END {
+        received += 1.0;
     }
-    Ok(cpu_time()? - before)
+    Ok((cpu_time()? - before) / received)
 }
 
 fn qos_rumqttc(case: Case) -> rumqttc::QoS {
@@ -233,7 +294,9 @@ async fn publish_rumqttc(case: Case, port: u16, messages: u64) -> Outcome<()> {
         let payload = vec![0; PAYLOAD];
         for _ in 0..messages {
             let payload = payload.clone();
-            client.publish(TOPIC, qos_rumqttc(case), false, payload).await?;
+            client
+                .publish(TOPIC, qos_rumqttc(case), false, payload)
+                .await?;
         }
         client.disconnect().await
     });
@@ -260,19 +323,21 @@ async fn receive_rumqttc(name: &str, case: Case, port: u16, messages: u64) -> Ou
     client.subscribe(TOPIC, qos_rumqttc(case)).await?;
     let mut feeding = None;
     let mut before = 0.0;
-    let mut received = 0;
-    while received < messages {
+    let mut received = 0.0;
+    loop {
         match events.poll().await? {
             Event::Incoming(Packet::SubAck(_)) => feeding = Some(feed(name, port, messages)?),
+            Event::Incoming(Packet::Publish(publish)) if publish.payload == END => break,
             Event::Incoming(Packet::Publish(_)) => {
-                received += 1;
-                if received == 1 {
+                if received == 0.0 {
                     before = cpu_time()?;
                 }
+                received += 1.0;
             }
             _ => {}
         }
     }
+    let cost = (cpu_time()? - before) / received;
     drop(feeding);
-    Ok(cpu_time()? - before)
+    Ok(cost)
 }

@@ -73,14 +73,18 @@ impl Core {
     /// A full stream alone stops nothing while the application waits for an answer of the broker's,
     /// since it may not read on before it has that.
     pub(super) fn is_paused(&self) -> bool {
-        let held = self.streams.bytes() >= self.options.inbound_bytes_max;
-        let unacknowledged = self.options.version != Version::V5
-            && self.receipts.len() >= usize::from(self.options.receive_maximum);
-        held || unacknowledged
-            || self.streams.full() > 0
-                && self.outgoing.is_empty()
-                && self.operations.is_empty()
-                && self.requests.is_empty()
+        if self.streams.bytes() >= self.options.inbound_bytes_max {
+            return true;
+        }
+        // 3.x cannot tell the broker how much is enough; its packet identifiers are the last limit.
+        let unacknowledged = self.receipts.len();
+        let is_v3 = !self.options.version.has_properties();
+        if is_v3 && unacknowledged >= usize::from(u16::MAX) {
+            return true;
+        }
+        let enough = self.streams.full() > 0
+            || is_v3 && unacknowledged >= usize::from(self.options.receive_maximum);
+        enough && self.outgoing.is_empty() && self.operations.is_empty() && self.requests.is_empty()
     }
 
     /// Deals with whole packets; gives the number of bytes used.

@@ -14,6 +14,7 @@ mod durable;
 mod life;
 mod outage;
 mod requests;
+mod scripted;
 mod streams;
 
 use std::time::Duration;

@@ -223,6 +223,25 @@ fn a_reader_that_waits_for_the_broker_is_not_waited_for() {
 }
 
 #[test]
+fn in_3_x_reading_stops_at_the_receive_maximum_unless_an_answer_is_awaited() {
+    let version = Version::V3_1_1;
+    let mut world = World::connected(options().version(version).receive_maximum(3));
+    let (key, _) = world.subscribe("in");
+    world.settle();
+    for _ in 0..10 {
+        world.peer.send("in", "x", QoS::AtLeastOnce);
+    }
+    world.settle();
+    assert_eq!(world.core.receipts.len(), 3);
+    let ticket = world.publish("out", "x", QoS::ExactlyOnce);
+    world.settle();
+    world.published(ticket).unwrap();
+    assert_eq!(world.texts(key).len(), 10);
+    world.settle();
+    assert!(world.peer.is_finished());
+}
+
+#[test]
 fn a_dropped_subscription_frees_the_brokers_window() {
     let mut world = World::connected(options().receive_maximum(2));
     let (unread, _) = world.subscribe("unread");
