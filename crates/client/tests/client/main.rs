@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::panic,
     reason = "these are tests, and helpers of tests"
 )]
 
