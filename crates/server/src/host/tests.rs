@@ -30,6 +30,7 @@ impl Rig {
             .map(|poller| Mailbox::new(MAILBOX, poller.waker()))
             .collect();
         let shared = Arc::new(Shared {
+            guard: crate::access::Guard::new(Logger::disabled(), [7; 32]),
             tables: SharedLocks::new(1),
             directory: Directory::new(None),
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
@@ -80,6 +81,7 @@ impl Rig {
     fn connect(&self, worker: usize) -> UnixStream {
         let (ours, mut client) = UnixStream::pair().unwrap();
         let arrival = Arrival {
+            identity: None,
             stream: Stream::from_unix(ours).unwrap(),
             origin: Origin {
                 listener: Arc::new(ListenerSettings::default()),
