@@ -43,7 +43,7 @@ GROUPS = {
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
-    "files": (None, lambda: [sys.executable, program("files/main.py")], 300),
+    "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
