@@ -9,8 +9,8 @@ pub mod dynsec;
 pub mod lines;
 pub mod lockout;
 pub mod passwords;
-pub mod tokens;
 pub mod scram;
+pub mod tokens;
 
 /// Something that a client wants to do with a topic or a topic filter, or that is to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
