@@ -47,6 +47,11 @@ impl Questions {
     }
 }
 
+/// Asks one question.
+pub(crate) fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
+    Questions::new().ask(prompt)
+}
+
 /// Byte by byte, since what follows the line belongs to the next question.
 fn read_line() -> io::Result<Vec<u8>> {
     let mut line = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _};
 
-use crate::prompt::read_hidden;
+use crate::prompt::Questions;
 
 /// Reads a line of the standard input, without its end; `None` at the end of the input.
 pub(super) fn read_line() -> io::Result<Option<String>> {
@@ -25,11 +25,12 @@ pub(super) enum NewPassword {
 
 /// Asks for a new password, twice.
 pub(super) fn read_new_password(user_name: &str) -> io::Result<NewPassword> {
-    let first = read_hidden(&format!("New password for {user_name}: "))?;
+    let questions = Questions::new();
+    let first = questions.ask(&format!("New password for {user_name}: "))?;
     if first.is_empty() {
         return Ok(NewPassword::Empty);
     }
-    let second = read_hidden(&format!("Reenter password for {user_name}: "))?;
+    let second = questions.ask(&format!("Reenter password for {user_name}: "))?;
     if second != first {
         return Ok(NewPassword::Different);
     }
