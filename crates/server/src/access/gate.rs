@@ -138,7 +138,8 @@ impl Gate {
                 format!("the authentication method '{}' is not offered", method.name),
             ));
         }
-        let Some(user_name) = user_name else {
+        // An empty name is none, as in Mosquitto.
+        let Some(user_name) = user_name.filter(|name| !name.is_empty()) else {
             if !self.settings.allow_anonymous {
                 let why = "clients without a user name are not let in (allow_anonymous)";
                 return Judged::At(refused(why));
