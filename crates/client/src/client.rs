@@ -240,10 +240,13 @@ pub(crate) async fn outcome_of_connect(
     shared: &Arc<Shared>,
     ticket: Ticket,
 ) -> Result<(), ConnectionError> {
-    match outcome(shared, ticket).await {
-        Outcome::Connected(result) => result.map(|_| ()),
-        _ => Err(ConnectionError::Closed),
-    }
+    let Outcome::Connected(Err(error)) = outcome(shared, ticket).await else {
+        return Ok(());
+    };
+    // Whoever tries again wants to open the same durable queue.
+    let closed = shared.with(|core, _| core.await_queue_closed());
+    outcome(shared, closed).await;
+    Err(error)
 }
 
 /// A ticket that is abandoned when nobody waits any more.

@@ -143,6 +143,8 @@ struct Talk<'a> {
     sent: usize,
     /// Bytes that the core has not been told of as sent.
     untold: usize,
+    /// Whether the core took more bytes when it was last asked.
+    wants_bytes: bool,
     sleep: Pin<Box<Sleep>>,
     sleeps_until: Time,
     authenticator: Option<Asker>,
@@ -169,6 +171,7 @@ impl<'a> Talk<'a> {
             outbound: Vec::new(),
             sent: 0,
             untold: 0,
+            wants_bytes: false,
             sleep: Box::pin(tokio::time::sleep_until(shared.instant(Time::NEVER).into())),
             sleeps_until: Time::NEVER,
             authenticator,
@@ -204,8 +207,7 @@ impl<'a> Talk<'a> {
 
     /// Reads once and writes once.
     fn round(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Step {
-        let wants_bytes = self.shared.with(|core, _| core.wants_bytes());
-        let read = if wants_bytes {
+        let read = if self.wants_bytes {
             self.link.poll_read(context, buffer)
         } else {
             Poll::Pending
@@ -228,6 +230,9 @@ impl<'a> Talk<'a> {
             self.link.close(context);
             return Step::End(ConnectionError::Closed);
         }
+        // A call may have made room: then the connection has to be asked, or nobody is woken for it.
+        let goes_on = turn.wants_bytes && !self.wants_bytes;
+        self.wants_bytes = turn.wants_bytes;
         let asked = self.poll_asking(context);
         match self.write(context) {
             Err(error) => {
@@ -235,7 +240,7 @@ impl<'a> Talk<'a> {
                 self.drain(context, buffer);
                 Step::End(broken(error))
             }
-            Ok(wrote) if wrote || asked || !bytes.is_empty() => Step::Again,
+            Ok(wrote) if wrote || asked || !bytes.is_empty() || goes_on => Step::Again,
             Ok(_) => Step::Wait(turn.deadline),
         }
     }
@@ -268,6 +273,7 @@ impl<'a> Talk<'a> {
             }
             Turn {
                 in_time,
+                wants_bytes: core.wants_bytes(),
                 is_over: core.is_to_close() || core.ending().is_some(),
                 challenge: core.take_challenge(),
                 deadline: core.next_deadline(),
@@ -357,6 +363,7 @@ impl<'a> Talk<'a> {
 /// What the core had to say in one visit.
 struct Turn {
     in_time: bool,
+    wants_bytes: bool,
     is_over: bool,
     challenge: Option<Challenge>,
     deadline: Time,

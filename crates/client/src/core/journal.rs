@@ -316,6 +316,13 @@ impl Core {
         self.wakers.extend(keeper);
     }
 
+    /// A ticket for the moment at which the files of a client that has ended are closed.
+    pub(crate) fn await_queue_closed(&mut self) -> Ticket {
+        let ticket = self.tickets.issue(Call::Disconnect);
+        self.bid_farewell(ticket, Outcome::Disconnected(Ok(())));
+        ticket
+    }
+
     /// The files are closed.
     pub(crate) fn queue_closed(&mut self) {
         let farewell = self.journal.as_mut().and_then(|journal| {

@@ -3,6 +3,7 @@ mod cuts;
 mod faults;
 mod limits;
 mod peer;
+mod seeds;
 mod sessions;
 
 use std::collections::VecDeque;

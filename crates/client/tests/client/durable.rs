@@ -59,6 +59,16 @@ async fn a_queue_has_one_client() {
     assert!(matches!(second, Err(ConnectionError::Queue(_))));
 }
 
+#[tokio::test]
+async fn a_failed_connect_gives_the_queue_back() {
+    let url = format!("mqtt://127.0.0.1:{}", crate::broker::free_port());
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let failed = soon(Client::connect(options(&url, directory.path()))).await;
+        assert!(matches!(failed, Err(ConnectionError::Io(_))));
+    }
+}
+
 /// Not a test: the program that is killed by the one below, which runs this binary again.
 #[test]
 fn program_that_is_killed() {
