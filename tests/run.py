@@ -49,7 +49,7 @@ GROUPS = {
         600,
     ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
-    "files": (None, lambda: [sys.executable, program("files/main.py")], 300),
+    "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 

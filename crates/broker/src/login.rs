@@ -220,9 +220,9 @@ impl Shard {
     }
 
     /// Lets a connection that comes from another shard be who it was found to be there.
-    pub fn vouch(&mut self, conn: ConnId, identity: Box<Identity>) {
+    pub fn vouch(&mut self, conn: ConnId, identity: Identity) {
         if let Some(conn) = self.conns.get_mut(conn.0) {
-            conn.access = Some(Box::new(Access::new(*identity)));
+            conn.access = Some(Box::new(Access::new(identity)));
         }
     }
 

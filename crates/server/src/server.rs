@@ -339,8 +339,9 @@ impl Kept {
         }
         let persistence = restored.persistence;
         let directory = settings.store_directory();
-        let checkpoints = Checkpoints::start(&persistence, directory, logger.clone())
-            .map_err(|error| format!("Error: Unable to start a thread: {error}."))?;
+        let checkpoints =
+            Checkpoints::start(&persistence, restored.starts, directory, logger.clone())
+                .map_err(|error| format!("Error: Unable to start a thread: {error}."))?;
         Ok(Self {
             _checkpoints: checkpoints,
             persistence,

@@ -6,6 +6,7 @@ mod check;
 mod ctrl;
 #[cfg(test)]
 mod dump;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod passwd;

@@ -398,17 +398,11 @@ impl Inner {
 
     /// Reads files again that have changed. One that cannot be used changes nothing, and is told once.
     fn look_at_files(&self) {
-        let (stale, dynsec): (Vec<(u64, Arc<Gate>)>, Vec<Arc<Dynsec>>) = {
+        let (mut stale, dynsec) = {
             let gates = self.gates();
-            let stale = gates.by_listener.iter();
-            let stale = stale.filter(|(_, gate)| gate.is_stale());
-            (
-                stale
-                    .map(|(number, gate)| (*number, Arc::clone(gate)))
-                    .collect(),
-                gates.dynsec.clone(),
-            )
+            (gates.by_listener.clone(), gates.dynsec.clone())
         };
+        stale.retain(|_, gate| gate.is_stale());
         let mut has_changed = false;
         for dynsec in &dynsec {
             match dynsec.reread(&self.logger) {

@@ -307,9 +307,8 @@ impl Draft {
         if matches!(args.option.scope, Scope::Bridge | Scope::Plugin) {
             return Ok(());
         }
-        match name {
-            "connection" => self.place.bridge = true,
-            _ => {}
+        if name == "connection" {
+            self.place.bridge = true;
         }
         if args.option.value == ValueType::Flag {
             let value = args.flag()?;

@@ -54,7 +54,7 @@ impl Worker {
         let (shard, mut step) = self.core.step(tables);
         let conn = shard.open(&mut step, key.slot(), origin);
         if let Some(identity) = identity {
-            shard.vouch(conn, identity);
+            shard.vouch(conn, *identity);
         }
         socket.conn = Some(conn);
         if !bytes.is_empty() {

@@ -156,9 +156,12 @@ fn a_full_mailbox_pauses_reading_and_room_lets_it_go_on() {
     rig.turn();
     expect_nothing(&mut client);
     // It sleeps meanwhile, rather than asking again and again.
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
+    assert!(!rig.worker.is_woken());
 
     assert_eq!(rig.mail_for_other().len(), 1);
+    // A wake-up that came while it was awake must not be lost.
+    assert!(rig.worker.is_woken());
     rig.turn();
     expect(&mut client, PINGRESP);
 }
