@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import struct
 import subprocess
 import threading
@@ -181,6 +182,50 @@ def introspection(setting):
     require_equal(log_in(broker, token, user_name="token"), 0, "by the answer that was kept")
 
 
+def hostile(setting):
+    """Made-up key ids, alg none and huge passwords are refused, cost the provider next to nothing, and
+    leave the broker as it was."""
+    broker = setting.broker()
+    good = setting.provider.token("ES256")
+    require_equal(log_in(broker, good), 0, "a good token")
+    begin = time.monotonic()
+    for number in range(1000):
+        forged = ".".join((encoded({"alg": "ES256", "kid": f"made-up-{number}"}), "e30", "AA"))
+        require_equal(raw_login(broker, forged.encode()), 5, forged)
+    allowed = 2 + (time.monotonic() - begin) / UNKNOWN_KEY_INTERVAL
+    require(setting.provider.count("/jwks") <= allowed, "too many requests for keys")
+    claims = encoded({"sub": "device:7", "aud": setting.provider.audience, "exp": 1 << 40})
+    header, real, signature = good.split(".")
+    for password in (
+        ".".join((encoded({"alg": "none"}), claims, "")),
+        ".".join((encoded({"alg": "HS256"}), claims, signature)),
+        ".".join((header, claims, signature)),
+        ".".join((header, real, "")),
+        ".".join((header, "A" * 60_000, signature)),
+        ".".join(("eyJ" + "A" * 60_000, real, signature)),
+        "\0" * 65_535,
+        "",
+    ):
+        require_equal(raw_login(broker, password.encode()), 5, password[:60])
+    require_equal(log_in(broker, good), 0, "the good token afterwards")
+    require(broker.is_alive(), "the broker has ended")
+
+
+def encoded(value):
+    """A part of a token."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def raw_login(broker, password):
+    """The return code of a login with 3.1.1."""
+    peer = Peer(broker.host, broker.port)
+    header = string("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 60)
+    peer.send(packet(CONNECT, header + string("raw") + string("user") + string(password)))
+    body = peer.expect(CONNACK)
+    peer.close()
+    return body[1]
+
+
 def scram(setting):
     """A user of a password file that midge passwd wrote logs in by SCRAM-SHA-256, and not without knowing."""
     path = setting.folder / "passwords"
@@ -241,5 +286,6 @@ TESTS = {
     "a broker and key rotation": rotation,
     "a broker and a provider that is down": down,
     "a broker and opaque tokens": introspection,
+    "hostile logins at a broker": hostile,
     "SCRAM": scram,
 }

@@ -36,7 +36,7 @@ fn twenty_wrong_passwords_lead_to_a_ban_that_ends() {
     fs::write(&passwords, format!("alice:{verifier}\n")).unwrap();
     let port = free_port();
     let broker = Midge::with_config(&format!(
-        "listener {port} 127.0.0.1\npassword_file {}\nauth_fail_max 10\nauth_fail_ban 2\n\
+        "listener {port} 127.0.0.1\npassword_file {}\nauth_fail_max 10\nauth_fail_ban 3\n\
          auth_fail_delay 1\nauth_fail_delay_max 2\nauth_fail_exempt none\n",
         passwords.display()
     ));
@@ -46,6 +46,8 @@ fn twenty_wrong_passwords_lead_to_a_ban_that_ends() {
     }
     // The right password does not help while the ban holds.
     assert_eq!(log_in(port, "alice", "right"), 5);
+    broker.signal("USR2");
+    broker.expect_log("after 10 failed logins, ");
     let begun = Instant::now();
     while log_in(port, "alice", "right") != 0 {
         assert!(begun.elapsed() < PATIENCE, "{}", broker.log());
@@ -53,7 +55,7 @@ fn twenty_wrong_passwords_lead_to_a_ban_that_ends() {
     let log = broker.log();
     let failures = log.matches("Login failed: address 127.0.0.1, ").count();
     assert_eq!(failures, 10, "the rest is refused by the ban\n{log}");
-    let ban = "Login ban: address 127.0.0.1/32 is banned for 2 s after 10 failed logins.";
+    let ban = "Login ban: address 127.0.0.1/32 is banned for 3 s after 10 failed logins.";
     assert!(
         log.contains(ban) || log.contains(&ban.replace("/32", "")),
         "{log}"

@@ -14,6 +14,9 @@ use crate::log::{Kind, Logger, escape};
 /// Refusals that are held back at a time. Further ones are told at once.
 pub(super) const HELD_MAX: usize = 16_384;
 
+/// Characters of a name that a line shows.
+const NAME_CHARS_SHOWN: usize = 100;
+
 /// Bans that are listed in the log.
 const BANS_LOGGED_MAX: usize = 1_000;
 
@@ -99,11 +102,22 @@ pub(super) fn line(who: &Who, refused: &Refused, failures: usize) -> String {
         "Login failed: address {address}, failures {failures}, listener {}, user '{}', client '{}', \
          method {}: {}.",
         who.port,
-        escape(user_name),
-        escape(&who.client_id),
+        shown(user_name),
+        shown(&who.client_id),
         refused.method,
         refused.why,
     )
+}
+
+/// A name as far as a line shows it.
+fn shown(name: &str) -> String {
+    let beginning: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+    let dots = if beginning.len() < name.len() {
+        "..."
+    } else {
+        ""
+    };
+    escape(&beginning).into_owned() + dots
 }
 
 /// Refusals that are held back, by the time when they are told.

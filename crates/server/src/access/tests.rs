@@ -275,8 +275,54 @@ fn a_dialogue_ends_with_its_time_and_with_its_answer() {
     dialogues
         .begin(secs(0), &mut who(conn), &file, mechanism, &first, [3; 18])
         .unwrap();
+    dialogues.sweep(secs(29));
+    assert_eq!(dialogues.len(), 1);
     dialogues.sweep(secs(30));
     assert_eq!(dialogues.len(), 0);
+}
+
+#[test]
+fn dialogues_are_bounded_and_the_oldest_gives_way() {
+    let [conn] = connections();
+    let rig = Rig::new();
+    let (_, first) = Client::new(named("SCRAM-SHA-256"), "alice", b"pencil", None, [9; 18]);
+    let method = |data: &[u8]| Method {
+        name: "SCRAM-SHA-256".into(),
+        data: Some(data.into()),
+    };
+    let many = u16::try_from(super::scram::DIALOGUES_MAX).unwrap();
+    for worker in 0..=many {
+        let says = enhanced(method(&first));
+        let answer = rig.guard.judge(worker, login(conn, says));
+        assert!(matches!(answer, Some(LoginAnswer::Challenged(_))));
+    }
+    let last = |worker| {
+        let says = Says::Auth(method(b"c=biws,r=x,p=eA=="));
+        refused(rig.guard.judge(worker, login(conn, says)).unwrap()).1
+    };
+    assert!(last(0).contains("no authentication is under way"));
+    assert!(last(1).contains("another nonce"));
+    assert!(last(many).contains("another nonce"));
+    let long = format!("n,,n=alice,r={}", "x".repeat(2_048));
+    let answer = rig.judge(conn, enhanced(method(long.as_bytes()))).unwrap();
+    assert!(refused(answer).1.contains("more than 2048 bytes"));
+}
+
+#[test]
+fn a_ban_is_lifted_by_exempting_its_address() {
+    let [conn] = connections();
+    let failures = Failures::new();
+    let who = who(conn);
+    for password in 0..10 {
+        let wrong = wrong(&password.to_string());
+        failures.failed(secs(1), &who, &wrong, &Logger::disabled());
+    }
+    assert!(failures.check(secs(2), &who).is_some());
+    failures.set(lockout::Settings {
+        exempt: vec!["192.0.2.7".parse().unwrap()],
+        ..lockout::Settings::default()
+    });
+    assert!(failures.check(secs(2), &who).is_none());
 }
 
 #[test]
@@ -341,6 +387,18 @@ fn the_line_of_a_failed_login_names_the_address_before_what_the_client_chose() {
         line,
         "Login failed: address 192.0.2.7, failures 4, listener 1883, user 'x', address \
          198.51.100.1\\nLogin failed:', client 'sensor', method password_file: wrong password."
+    );
+}
+
+#[test]
+fn a_line_shows_the_beginning_of_a_long_name() {
+    let [conn] = connections();
+    let mut who = who(conn);
+    who.user_name = Some("ä".repeat(65_000).into());
+    let line = super::failures::line(&who, &wrong("1"), 1);
+    assert!(
+        line.contains(&format!("'{}...'", "ä".repeat(100))),
+        "{line}"
     );
 }
 

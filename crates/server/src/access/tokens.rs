@@ -23,7 +23,7 @@ use crate::log::{Kind, Logger};
 /// What the log calls tokens.
 pub(super) const TOKEN: &str = "token";
 
-/// Logins that may wait for the keys of a provider. Each holds its token, 16 KiB at most.
+/// Logins that may wait for the keys of a provider. Each holds its password, 64 KiB at most.
 const WAITING_MAX: usize = 1_000;
 
 /// How long a login waits for keys.
@@ -313,6 +313,9 @@ impl Tokens {
             Err(error) => {
                 let why = error.to_string();
                 store.failed(why.as_str(), now);
+                if matches!(error, FetchError::Stopped) {
+                    return;
+                }
                 why
             }
         };
