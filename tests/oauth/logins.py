@@ -24,6 +24,12 @@ UNKNOWN_KEY_INTERVAL = 30
 
 NOT_AUTHORIZED = 0x87
 
+#: The packet of enhanced authentication.
+AUTH = 15
+
+#: The first message of SCRAM without its header.
+SCRAM_FIRST = b"n=alice,r=rOprNGfwEbeRWgbNEkqO"
+
 
 class Client:
     """A client of 5.0 that notes how it fared."""
@@ -227,7 +233,7 @@ def raw_login(broker, password):
 
 
 def scram(setting):
-    """A user of a password file that midge passwd wrote logs in by SCRAM-SHA-256, and not without knowing."""
+    """A user of a file of midge passwd logs in by SCRAM-SHA-256 and again, and not with another password."""
     path = setting.folder / "passwords"
     command = [setting.midge, "passwd", "-H", "scram-sha-256", "-c", "-b", str(path), "alice", "pencil"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
@@ -237,31 +243,39 @@ def scram(setting):
 
 
 def scram_login(broker, password):
-    """The reason code of a login as alice."""
+    """The reason code of a login as alice; one that is let in authenticates again."""
     peer = Peer(broker.host, broker.port)
-    bare = "n=alice,r=rOprNGfwEbeRWgbNEkqO"
     header = string("MQTT") + bytes([5, 2]) + struct.pack("!H", 60)
-    properties = authentication(b"n,," + bare.encode())
-    peer.send(packet(CONNECT, header + properties + string("scram")))
-    first, body = peer.read()
-    require_equal((first, body[0]), (0xF0, 0x18), "the challenge")
+    peer.send(packet(CONNECT, header + authentication(b"n,," + SCRAM_FIRST) + string("scram")))
+    signature = scram_answer(peer, password)
+    body = peer.expect(CONNACK)
+    if body[1] == 0:
+        require_equal(data_of(body[2:]), signature, "what shows that the broker has the keys")
+        peer.send(packet(AUTH, b"\x19" + authentication(b"n,," + SCRAM_FIRST)))
+        signature = scram_answer(peer, password)
+        again = peer.expect(AUTH)
+        require_equal(again[0], 0, "the second authentication")
+        require_equal(data_of(again[1:]), signature, "what shows it once more")
+    peer.close()
+    return body[1]
+
+
+def scram_answer(peer, password):
+    """Answers a challenge; returns what the broker has to send if it has the keys."""
+    body = peer.expect(AUTH)
+    require_equal(body[0], 0x18, "the challenge")
     challenge = data_of(body[1:]).decode()
     fields = dict(part.split("=", 1) for part in challenge.split(","))
     salted = hashlib.pbkdf2_hmac("sha256", password, base64.b64decode(fields["s"]), int(fields["i"]))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     without_proof = f"c=biws,r={fields['r']}"
-    message = f"{bare},{challenge},{without_proof}".encode()
+    message = SCRAM_FIRST + f",{challenge},{without_proof}".encode()
     signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
     proof = bytes(one ^ other for one, other in zip(client_key, signature))
     last = f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
-    peer.send(packet(15, b"\x18" + authentication(last)))
-    body = peer.expect(CONNACK)
-    if body[1] == 0:
-        server_key = hmac.digest(salted, b"Server Key", "sha256")
-        signature = base64.b64encode(hmac.digest(server_key, message, "sha256"))
-        require_equal(data_of(body[2:]), b"v=" + signature, "what shows that the broker has the keys")
-    peer.close()
-    return body[1]
+    peer.send(packet(AUTH, b"\x18" + authentication(last)))
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    return b"v=" + base64.b64encode(hmac.digest(server_key, message, "sha256"))
 
 
 def authentication(data):
