@@ -124,7 +124,7 @@ def refused(setting):
     token = setting.provider.token("ES256")
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA"), NOT_AUTHORIZED, "a changed token")
     text = broker.log.read_text()
-    require("method token: the token expired" in text, text[-500:])
+    require("token: the token expired" in text, text[-500:])
     require("Login failed: address 127.0.0.1, failures " in text, text[-500:])
     other = setting.broker(audience="urn:midge:other")
     require_equal(log_in(other, token), NOT_AUTHORIZED, "a token for somebody else")

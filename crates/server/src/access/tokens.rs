@@ -394,10 +394,14 @@ impl Tokens {
     }
 }
 
-/// What a refused token counts as: one that could not be judged says nothing against the client.
+/// What a refused token counts as. One that could not be judged says nothing against the client, nor does a
+/// real one whose time is not now: when a provider is down, all devices of a site come with such tokens.
 pub(super) fn refused(method: &'static str, refusal: &Refusal, tried: &[u8]) -> Refused {
     match refusal {
-        Refusal::NoKeys(_) | Refusal::NoAnswer(_) => Refused::new(method, refusal.to_string()),
+        Refusal::NoKeys(_)
+        | Refusal::NoAnswer(_)
+        | Refusal::Expired { .. }
+        | Refusal::NotYet { .. } => Refused::new(method, refusal.to_string()),
         _ => Refused::guess(method, refusal.to_string(), tried),
     }
 }

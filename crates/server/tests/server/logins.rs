@@ -203,6 +203,22 @@ fn bad_tokens_ban_no_user_name_that_all_devices_may_have() {
 }
 
 #[test]
+fn tokens_that_are_over_ban_nobody_and_forged_ones_do() {
+    let signer = Signer::new();
+    let broker = signer.broker("auth_fail_max 3\nauth_fail_exempt none\n");
+    let log_in = |token: &str| reason(&broker, &with_password(V5, "", token)).1;
+    for secs in 100..110 {
+        let over = signer.token("alice", "broker", -secs, "");
+        assert_eq!(log_in(&over), 0x87);
+    }
+    assert_eq!(log_in(&signer.good()), 0);
+    for _ in 0..3 {
+        assert_eq!(log_in(&Signer::new().good()), 0x87);
+    }
+    assert_eq!(log_in(&signer.good()), 0x87);
+}
+
+#[test]
 fn the_rules_of_a_token_outlive_a_reload_of_others() {
     let signer = Signer::new();
     let acl = signer.folder.path().join("acl");
