@@ -300,9 +300,8 @@ impl Draft {
         if matches!(args.option.scope, Scope::Bridge | Scope::Plugin) {
             return Ok(());
         }
-        match name {
-            "connection" => self.place.bridge = true,
-            _ => {}
+        if name == "connection" {
+            self.place.bridge = true;
         }
         if args.option.value == ValueType::Flag {
             let value = args.flag()?;

@@ -86,6 +86,8 @@ impl Rig {
         client.set_nonblocking(true).unwrap();
         let arrival = Arrival {
             identity: None,
+            wrapping: None,
+            layers: None,
             stream: Stream::from_unix(ours).unwrap(),
             origin: Origin {
                 listener: Arc::new(ListenerSettings::default()),
@@ -191,6 +193,8 @@ fn a_connection_that_comes_from_elsewhere_is_served_with_what_it_had_sent() {
     rig.worker.count_load(ME);
     let arrival = Arrival {
         identity: None,
+        wrapping: None,
+        layers: None,
         stream: Stream::from_unix(ours).unwrap(),
         origin: Origin {
             listener: Arc::new(ListenerSettings::default()),
