@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::listeners::{Opening, limit, open};
-use super::transport::load_all;
 use super::{Control, OpenListener};
 use crate::config::{
     Changes, Config, ListenerChange, ListenerConfig, ListenerSettings, Note, NoteLevel,
@@ -57,13 +56,12 @@ impl Control {
         for note in &changes.notes {
             self.log_note(note);
         }
-        let loaded = load_all(&new, &self.tls.shared);
-        let loaded = loaded.and_then(|loaded| {
+        let loaded = self.load_again(&new).and_then(|loaded| {
             let gates = self.gates_of(&new);
             self.shared.guard.set_listeners(&gates).map(|()| loaded)
         });
-        let mut loaded: Vec<Option<Loaded>> = match loaded {
-            Ok(loaded) => loaded.into_iter().map(Some).collect(),
+        let mut loaded = match loaded {
+            Ok(loaded) => loaded,
             Err(text) => {
                 self.logger.log(Kind::Error, text.clone());
                 self.logger.log(

@@ -52,7 +52,7 @@ fn wall_clock() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// The layers of each listener of a configuration, in its order.
+/// What each listener of a configuration is wrapped in, in its order.
 ///
 /// # Errors
 /// What is to be told the operator about a file.
@@ -96,6 +96,40 @@ impl Control {
         }
     }
 
+    /// What the listeners of a new configuration are to be wrapped in, in its order. Where nothing but
+    /// the content of files has changed and that cannot be used, there is nothing, and what holds goes on
+    /// to: a certificate that the broker's user cannot read must not stand in the way of everything else.
+    ///
+    /// # Errors
+    /// What is to be told the operator about a file.
+    pub(super) fn load_again(&mut self, new: &Config) -> Result<Vec<Option<Loaded>>, String> {
+        let mut all = Vec::new();
+        for listener in &new.listeners {
+            match Loaded::load(&listener.settings, &new.general, &self.tls.shared) {
+                Ok(loaded) => all.push(Some(loaded)),
+                Err(text) if self.config.listeners.contains(listener) => {
+                    self.tell_unchanged(text);
+                    all.push(None);
+                }
+                Err(text) => return Err(text),
+            }
+        }
+        Ok(all)
+    }
+
+    fn tell_unchanged(&self, text: String) {
+        let is_forbidden = text.contains("Permission denied");
+        self.logger.log(Kind::Error, text);
+        // Root has read it at the start, and is not there any more.
+        let text = if is_forbidden {
+            "Error: The TLS files from before go on to be used; let the user that the broker runs as \
+             read the file, or it cannot be renewed without a restart."
+        } else {
+            "Error: The TLS files from before go on to be used; correct the file."
+        };
+        self.logger.log(Kind::Error, text);
+    }
+
     /// Lets `loaded` hold for those who connect from now on.
     pub(super) fn wrap_listener(&mut self, endpoint: &Endpoint, loaded: Loaded) {
         for warning in &loaded.warnings {
@@ -136,10 +170,7 @@ impl Control {
                 }
                 Err(text) => {
                     listener.loaded.restamp();
-                    self.logger.log(Kind::Error, text);
-                    let text =
-                        "Error: The TLS files from before go on to be used; correct the file.";
-                    self.logger.log(Kind::Error, text);
+                    self.tell_unchanged(text);
                 }
             }
         }

@@ -164,6 +164,11 @@ impl Layered {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// Whether all that is left to do is to pass bytes on.
     fn is_done(&self) -> bool {
         self.layers.is_transparent()

@@ -203,11 +203,16 @@ impl Worker {
         let space_bytes = space.len();
         match socket.stream.read(space) {
             Ok(Received::Bytes(count)) => {
-                let more = count == space_bytes || socket.hung_up;
+                let mut more = count == space_bytes || socket.hung_up;
                 self.input.turn_bytes += count;
                 if is_layered {
                     let wire = buffer.get_mut(..count).unwrap_or_default();
                     self.take_wire(key, conn, wire, tables);
+                    // What can still be read of a connection that cannot be answered is.
+                    more |= self
+                        .sockets
+                        .get_mut(key)
+                        .is_some_and(|socket| socket.failed.is_some());
                 } else if let Some(bytes) = buffer.get_mut(..start + count) {
                     self.take_bytes(key, conn, bytes, start, tables);
                 }

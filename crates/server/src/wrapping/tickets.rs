@@ -22,6 +22,8 @@ type Seed = [u8; 32];
 pub(crate) struct Tickets {
     seeds: Vec<(u64, Seed)>,
     file: Option<PathBuf>,
+    /// Nobody has been given those that were read.
+    is_new: bool,
 }
 
 impl Tickets {
@@ -35,7 +37,11 @@ impl Tickets {
             .as_ref()
             .and_then(|file| files::read("tickets", file).ok());
         let seeds = text.map_or_else(Vec::new, |(bytes, _)| read(&bytes));
-        Self { seeds, file }
+        Self {
+            seeds,
+            file,
+            is_new: true,
+        }
     }
 
     /// Makes a new seed if it is time, and lets `keys` have them.
@@ -57,6 +63,7 @@ impl Tickets {
             self.seeds.insert(0, (now, seed()));
             self.seeds.truncate(SEEDS);
         }
+        self.is_new = false;
         let seeds: Vec<Seed> = self.seeds.iter().map(|(_, seed)| *seed).collect();
         keys.replace(&seeds);
         match &self.file {
@@ -73,11 +80,10 @@ impl Tickets {
         }
     }
 
-    /// When the next seed is due, in seconds since 1970.
+    /// When to renew them, in seconds since 1970.
     pub(crate) fn due(&self) -> u64 {
-        self.seeds
-            .first()
-            .map_or(0, |(made, _)| made.saturating_add(SEED_SECS))
+        let newest = self.seeds.first().filter(|_| !self.is_new);
+        newest.map_or(0, |(made, _)| made.saturating_add(SEED_SECS))
     }
 }
 
@@ -127,6 +133,7 @@ mod tests {
         let mode = std::fs::metadata(folder.path().join(FILE)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
         let mut second = Tickets::open(Some(folder.path()));
+        assert_eq!(second.due(), 0, "nobody has the seed yet");
         second
             .renew(1_000 + SEED_SECS - 1, || panic!("not yet"), &keys)
             .unwrap();
