@@ -5,7 +5,7 @@
 //! client may do is compiled at its login and asked without leaving the worker.
 
 mod dynsec;
-mod files;
+pub(crate) mod files;
 mod gate;
 mod guard;
 mod rights;

@@ -138,6 +138,11 @@ impl Gate {
                 format!("the authentication method '{}' is not offered", method.name),
             ));
         }
+        if self.settings.certificate_name().is_some() {
+            return Judged::At(
+                self.judge_certificate(login.client_id, login.shown.certificate_name),
+            );
+        }
         // An empty name is none, as in Mosquitto.
         let Some(user_name) = user_name.filter(|name| !name.is_empty()) else {
             if !self.settings.allow_anonymous {
@@ -187,6 +192,24 @@ impl Gate {
             });
         }
         Judged::Checks(Box::new(check))
+    }
+
+    /// Judges a login where certificates say who comes: no password is asked, and what CONNECT says does
+    /// not count.
+    fn judge_certificate(&self, client_id: Arc<str>, name: Option<Arc<str>>) -> LoginAnswer {
+        let Some(name) = name else {
+            let why =
+                "the connection has shown no certificate with the name that is to be the user's";
+            return LoginAnswer::Refused(ReasonCode::BAD_USER_NAME_OR_PASSWORD, why.to_owned());
+        };
+        let as_id = self.settings.use_username_as_clientid;
+        let client_id = if as_id { Arc::clone(&name) } else { client_id };
+        LoginAnswer::Accepted(Box::new(Identity {
+            rights: self.rights(&client_id, Some(&name)),
+            client_id: as_id.then_some(client_id),
+            user_name: Some(name),
+            ..Identity::default()
+        }))
     }
 
     /// What a client may do; `None` for everything.
