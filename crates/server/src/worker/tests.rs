@@ -438,7 +438,7 @@ fn answers_of_the_layers_that_are_not_read_keep_more_from_being_read() {
         assert!(written < 64 << 20, "everything is read");
         assert!(rig.layered().unsent_bytes() <= 8 * 1024);
     }
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
     // When they are read, the rest is.
     let mut answers = 0;
     loop {
@@ -486,7 +486,7 @@ fn a_slow_reader_has_one_chunk_in_front_of_the_wire_and_the_rest_in_its_outbox()
     }
     let waiting = rig.layered().unsent_bytes();
     assert!(waiting > 0 && waiting <= 65 * 1024, "{waiting}");
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
     let mut came = 0;
     for _ in 0..1_000 {
         came += drain(&mut client).len();
