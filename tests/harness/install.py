@@ -99,6 +99,14 @@ def mosquitto_program(name):
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
 
 
+def tls(root):
+    """paho, MQTT.js, the tools of Debian and openssl; without HAProxy one test is skipped."""
+    problems = [install(root) for install in (python, node, debian)]
+    problems.append(debian_tool("openssl", "openssl"))
+    debian_tool("haproxy", "haproxy")
+    return next((problem for problem in problems if problem), None)
+
+
 def crash(root):
     """What the parts of the kill harness use; a part that misses something says so itself."""
     for install in (python, debian):

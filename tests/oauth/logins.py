@@ -34,19 +34,22 @@ SCRAM_FIRST = b"n=alice,r=rOprNGfwEbeRWgbNEkqO"
 class Client:
     """A client of 5.0 that notes how it fared."""
 
-    def __init__(self, broker, token, user_name="any", bearer=False):
+    def __init__(self, broker, token, user_name="any", bearer=False, header=False):
         self.code = self.end = None
         self._answered, self._ended = threading.Event(), threading.Event()
         self._client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id="sensor-7",
             protocol=mqtt.MQTTv5,
+            transport="websockets" if header else "tcp",
             reconnect_on_failure=False,
         )
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         properties = Properties(PacketTypes.CONNECT)
-        if bearer:
+        if header:
+            self._client.ws_set_options(headers={"Authorization": f"Bearer {token}"})
+        elif bearer:
             properties.AuthenticationMethod = "OAUTHBEARER"
             properties.AuthenticationData = f"n,,\x01auth=Bearer {token}\x01\x01".encode()
         else:
@@ -111,6 +114,14 @@ def by_bearer(setting):
     token = setting.provider.token("RS256")
     require_equal(log_in(broker, token, bearer=True), 0, "the login")
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA", bearer=True), NOT_AUTHORIZED, "another")
+
+
+def by_header(setting):
+    """The same token lets paho in by the header of its WebSocket upgrade, and no other does."""
+    broker = setting.broker("protocol websockets\n")
+    token = setting.provider.token("ES256")
+    require_equal(log_in(broker, token, header=True), 0, "the login")
+    require_equal(log_in(broker, token[:-8] + "AAAAAAAA", header=True), NOT_AUTHORIZED, "another")
 
 
 def refused(setting):
@@ -295,6 +306,7 @@ def data_of(properties):
 TESTS = {
     "paho logs in with a token": by_password,
     "paho logs in by OAUTHBEARER": by_bearer,
+    "paho logs in by the header of its WebSocket": by_header,
     "tokens that the broker refuses": refused,
     "a client goes with its token": goes,
     "a broker and key rotation": rotation,

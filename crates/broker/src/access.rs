@@ -81,6 +81,27 @@ pub struct Login {
     pub version: Version,
     /// What it says.
     pub says: Says,
+    /// What its connection has shown of it; filled in by whoever has the connection.
+    pub shown: Shown,
+}
+
+/// What a connection has shown of its client beneath MQTT.
+#[derive(Clone, Default)]
+pub struct Shown {
+    /// The name in the client's certificate, where the listener takes user names from there.
+    pub certificate_name: Option<Arc<str>>,
+    /// The `Authorization` header of a WebSocket upgrade.
+    pub authorization: Option<Box<str>>,
+}
+
+// The header is a secret.
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown")
+            .field("certificate_name", &self.certificate_name)
+            .field("authorization", &self.authorization.is_some())
+            .finish()
+    }
 }
 
 /// What a client says of itself.

@@ -43,6 +43,7 @@ mod write;
 
 pub use access::{
     Action, ControlRequest, Identity, Login, LoginAnswer, Method, Review, Reviewed, Rights, Says,
+    Shown,
 };
 pub use connection::{ConnId, Origin};
 pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, Load, LogKind, LogLine, Mail};

@@ -6,7 +6,9 @@ use midge_codec::{Auth, Connect, Packet, Properties, Property, ReasonCode};
 use midge_proto::{Answer, Fault, Phase};
 use smallvec::SmallVec;
 
-use crate::access::{Access, Action, Identity, Login, LoginAnswer, Method, Review, Reviewed, Says};
+use crate::access::{
+    Access, Action, Identity, Login, LoginAnswer, Method, Review, Reviewed, Says, Shown,
+};
 use crate::connection::Stage;
 use crate::events;
 use crate::session_end::{Cause, leave};
@@ -70,6 +72,7 @@ impl Shard {
             client_id_is_assigned,
             version,
             says,
+            shown: Shown::default(),
         });
     }
 

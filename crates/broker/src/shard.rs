@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -234,6 +235,13 @@ impl Shard {
         self.timers.set(due, Timer::Conn(key));
         self.stats.sockets += 1;
         ConnId(key)
+    }
+
+    /// Learns who is at the other end of a proxy; before the first byte is given.
+    pub fn set_address(&mut self, conn: ConnId, address: SocketAddr) {
+        if let Some(conn) = self.conns.get_mut(conn.0) {
+            conn.origin.address = Some(address);
+        }
     }
 
     /// Gives up a connection without a word to anyone: it moves to another shard, which is to be given

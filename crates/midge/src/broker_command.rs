@@ -68,7 +68,7 @@ const OPTIONS: &[Opt] = &[
             name: "file",
             missing: "--tls-keylog argument given, but no file specified.",
         }),
-        help: "Known, but not supported by this version yet.",
+        help: "Appends the secrets of TLS connections to this file, for Wireshark: a debugging aid.",
     },
     flag(
         Id::Verbose,
@@ -116,9 +116,7 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
             Id::Port => launch.command_line.ports.push(port(&value)?),
             Id::Quiet => launch.command_line.quiet = true,
             Id::TestConfig => test = true,
-            Id::TlsKeylog => {
-                return Err("--tls-keylog is not supported by this version of Midge yet.".into());
-            }
+            Id::TlsKeylog => launch.command_line.tls_keylog = Some(value.into_os_string().into()),
             Id::Verbose => launch.command_line.verbose = true,
             Id::Version => return Ok(Request::Version),
             other => unreachable!("{other:?} is not an option of the broker"),
@@ -149,13 +147,14 @@ mod tests {
     fn the_command_line_is_mosquittos() {
         assert_eq!(of(""), Ok(Request::Run(Launch::default())));
         assert_eq!(
-            of("-c m.conf -d -v -p 1884 --port 1885"),
+            of("-c m.conf -d -v -p 1884 --port 1885 --tls-keylog keys"),
             Ok(Request::Run(Launch {
                 config_file: Some("m.conf".into()),
                 command_line: CommandLine {
                     ports: vec![1884, 1885],
                     verbose: true,
                     quiet: false,
+                    tls_keylog: Some("keys".into()),
                 },
                 detach: true,
             }))
@@ -185,8 +184,8 @@ mod tests {
         check("-p 65536", "Invalid port specified (65536).");
         check("-p mqtt", "Invalid port specified (mqtt).");
         check(
-            "--tls-keylog keys",
-            "--tls-keylog is not supported by this version of Midge yet.",
+            "--tls-keylog",
+            "--tls-keylog argument given, but no file specified.",
         );
     }
 

@@ -7,7 +7,7 @@
 mod attempt;
 mod dynsec;
 mod failures;
-mod files;
+pub(crate) mod files;
 mod gate;
 mod guard;
 mod http;

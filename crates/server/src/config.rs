@@ -17,18 +17,20 @@ mod persistence;
 mod plugin;
 mod settings;
 mod suggest;
+mod transport;
 mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use crate::wrapping::Network;
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
 pub use logins::{HttpLogin, OAuth};
 pub use options::reference;
 pub use settings::{
-    DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync, ProtocolVersions,
-    QueueOverflow,
+    CertificateName, DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync,
+    Protocol, ProtocolVersions, QueueOverflow,
 };
 
 use draft::Draft;
@@ -47,6 +49,9 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Whether no listener was defined, so that only this machine can connect.
     pub local_only: bool,
+    /// Where the secrets of TLS connections are written, to look into them with Wireshark
+    /// (`--tls-keylog`).
+    pub tls_keylog: Option<PathBuf>,
     /// What the operator should be told: deprecated options, options without effect.
     pub notes: Vec<Note>,
 }
@@ -122,6 +127,8 @@ pub struct CommandLine {
     pub ports: Vec<u16>,
     /// `-v`: every kind of log line, whatever the file says.
     pub verbose: bool,
+    /// `--tls-keylog`: where the secrets of TLS connections are written.
+    pub tls_keylog: Option<PathBuf>,
     /// `-q`: no log line at all; stronger than `verbose`.
     pub quiet: bool,
 }

@@ -3,6 +3,7 @@
 
 mod listeners;
 mod reload;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,6 +23,7 @@ use crate::worker::Shared;
 
 pub(crate) use listeners::{Accepting, OpenListener, Opening, limit, open};
 pub(crate) use reload::{PROGRAM, note_kind};
+pub(crate) use transport::{TlsWatch, load_all};
 
 /// How the running broker reads its configuration again.
 pub type ConfigSource = Box<dyn FnMut() -> Result<Config, ConfigErrors> + Send>;
@@ -64,6 +66,7 @@ pub(crate) struct Control {
     pub(crate) next_listener: u64,
     pub(crate) accepting: Accepting,
     pub(crate) addresses: Addresses,
+    pub(crate) tls: TlsWatch,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -135,6 +138,7 @@ impl Control {
             for command in commands.drain(..) {
                 self.carry_out(command);
             }
+            self.tend_transports();
             self.accept_all();
             if let Some(ending) = self.ending.take() {
                 return ending;
@@ -220,7 +224,8 @@ impl Control {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let due = self.next_accept_ms()?;
+        let dues = [self.next_accept_ms(), self.next_tend_ms()];
+        let due = dues.into_iter().flatten().min()?;
         Some(Duration::from_millis(
             due.saturating_sub(self.clock.now_ms()),
         ))

@@ -14,7 +14,7 @@ use midge_reactor::{Signals, raise_descriptor_limit};
 use crate::config::{CommandLine, Config, ConfigErrors};
 use crate::control::{ConfigSource, Ending, PROGRAM, note_kind};
 use crate::log::{Destinations, Kind, LogError, Logger};
-use crate::server::{Bound, Extras, Log, Server};
+use crate::server::{Bound, Extras, Log, Server, StartError};
 use crate::settings::VERSION;
 use identity::Owner;
 use pid_file::PidFile;
@@ -63,7 +63,7 @@ pub fn run(launch: &Launch) -> u8 {
     note_descriptors(&mut lines);
     match serve(launch, config, lines) {
         Ok(()) => EXIT_WELL,
-        Err(()) => EXIT_FAILED,
+        Err(code) => code,
     }
 }
 
@@ -134,10 +134,10 @@ fn note_descriptors(lines: &mut Vec<Line>) {
 }
 
 /// Opens what needs a privilege or can go wrong, detaches, and serves. Faults have been told.
-fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()> {
+fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), u8> {
     // From here on a signal waits until it can be obeyed, also through the fork of a daemon.
-    let signals =
-        Signals::new().map_err(|error| say(&format!("Error: Unable to take signals: {error}.")))?;
+    let signals = Signals::new()
+        .map_err(|error| failed(&format!("Error: Unable to take signals: {error}.")))?;
     let log = config.general.log.clone();
     let destinations = log.destinations.clone();
     let owner = Owner::from_environment(config.general.user.as_deref());
@@ -147,7 +147,10 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
         Err(error) => {
             lines.push((Kind::Error, error.to_string()));
             tell_before_end(&config, lines);
-            return Err(());
+            return Err(match error {
+                StartError::Tls(_) => EXIT_CONFIG,
+                _ => EXIT_FAILED,
+            });
         }
     };
     let pid_file = match config
@@ -161,14 +164,14 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
         Err(text) => {
             lines.push((Kind::Error, text));
             tell_before_end(&config, lines);
-            return Err(());
+            return Err(EXIT_FAILED);
         }
     };
     if launch.detach {
-        check_log_file(&destinations).map_err(|error| say(&error.to_string()))?;
-        detach().map_err(|error| say(&format!("Error in daemonise: {error}.")))?;
+        check_log_file(&destinations).map_err(|error| failed(&error.to_string()))?;
+        detach().map_err(|error| failed(&format!("Error in daemonise: {error}.")))?;
     }
-    let logger = Logger::start(&log, PROGRAM).map_err(|error| say(&error.to_string()))?;
+    let logger = Logger::start(&log, PROGRAM).map_err(|error| failed(&error.to_string()))?;
     for (kind, text) in lines {
         logger.log(kind, text);
     }
@@ -180,7 +183,7 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
         Err(text) => {
             logger.log(Kind::Error, text);
             logger.flush(LOG_PATIENCE);
-            return Err(());
+            return Err(EXIT_FAILED);
         }
     };
     if let Some(persistence) = &config.general.persistence {
@@ -192,7 +195,7 @@ fn serve(launch: &Launch, config: Config, mut lines: Vec<Line>) -> Result<(), ()
     }
     logger.log(Kind::Information, format!("{VERSION} terminating"));
     logger.flush(LOG_PATIENCE);
-    result
+    result.map_err(|()| EXIT_FAILED)
 }
 
 /// Gives up root, then serves until the end.
@@ -282,6 +285,12 @@ fn say_errors(errors: &ConfigErrors) {
     for line in errors.lines() {
         say(&line);
     }
+}
+
+/// Says why the process cannot go on, and gives its exit status.
+fn failed(text: &str) -> u8 {
+    say(text);
+    EXIT_FAILED
 }
 
 /// Says something to whoever started the process.

@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod tables;
 mod worker;
+mod wrapping;
 
 pub use control::{ConfigSource, Ending};
 pub use midge_reactor::{BindAddress, Signals};

@@ -9,6 +9,8 @@ use midge_broker::{
 use midge_reactor::{Bounds, Pressure, Sender, Stream};
 
 use crate::seats::Seat;
+use crate::worker::Layered;
+use crate::wrapping::Wrapping;
 
 /// When a worker's mailbox asks the others to pause.
 pub(crate) const MAILBOX: Bounds = Bounds {
@@ -72,6 +74,10 @@ pub(crate) struct Arrival {
     pub(crate) seat: Seat,
     /// What has been read from it and not been dealt with: at another worker, a whole CONNECT.
     pub(crate) bytes: Vec<u8>,
+    /// What a new connection is to be wrapped in.
+    pub(crate) wrapping: Option<Arc<Wrapping>>,
+    /// What one from another worker is wrapped in.
+    pub(crate) layers: Option<Box<Layered>>,
     /// Who the client was found to be, at another worker.
     pub(crate) identity: Option<Box<Identity>>,
 }

@@ -18,8 +18,8 @@ use midge_reactor::{
 use crate::access::Guard;
 use crate::config::{self, Config};
 use crate::control::{
-    Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, ToWorker,
-    limit, open,
+    Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, TlsWatch,
+    ToWorker, limit, load_all, open,
 };
 use crate::crew::{Crew, join, publish_log, random, secret};
 use crate::directory::Directory;
@@ -29,6 +29,7 @@ use crate::seats::Seats;
 use crate::settings::broker_settings;
 use crate::tables::SharedLocks;
 use crate::worker::{EVENTS_MAX, Shared};
+use crate::wrapping::{Tickets, TlsShared};
 
 /// Commands that may wait for the control thread; the bound is never met, since callers wait.
 const COMMANDS: Bounds = Bounds {
@@ -44,6 +45,7 @@ pub struct Bound {
     clock: Clock,
     seats: Arc<Seats>,
     listeners: Vec<OpenListener>,
+    tls: TlsShared,
 }
 
 /// What a program that embeds the broker may leave out.
@@ -106,6 +108,8 @@ pub enum StartError {
     Persistence(String),
     /// A file that decides who may come in cannot be used, for this reason.
     Access(String),
+    /// A certificate, key or list, or the file for secrets, cannot be used, for this reason.
+    Tls(String),
     /// The system refuses threads, descriptors or the like.
     System(io::Error),
 }
@@ -138,6 +142,9 @@ impl Server {
         let clock = Clock::start();
         let max = config.general.global_max_connections.map(limit);
         let seats = Arc::new(Seats::new(max));
+        let tls = TlsShared::new(&config).map_err(StartError::Tls)?;
+        // Before anything is opened, and while files that only root can read can be.
+        let loaded = load_all(&config, &tls).map_err(StartError::Tls)?;
         let mut opening = Opening {
             general: &config.general,
             seats: &seats,
@@ -146,8 +153,11 @@ impl Server {
         };
         let mut listeners = Vec::new();
         let mut skipped = None;
-        for (number, listener) in (0..).zip(&config.listeners) {
-            match open(listener, number, &mut opening) {
+        for ((number, listener), loaded) in (0..).zip(&config.listeners).zip(loaded) {
+            for warning in &loaded.warnings {
+                (opening.say)(Kind::Warning, warning.clone());
+            }
+            match open(listener, number, loaded, &mut opening) {
                 Ok(listener) => listeners.push(listener),
                 // Without a configuration, a machine without IPv6 (or IPv4) is served as it is.
                 Err(error) if config.local_only && is_missing_address(&error) => {
@@ -166,6 +176,7 @@ impl Server {
                 clock,
                 seats,
                 listeners,
+                tls,
             }),
         }
     }
@@ -249,6 +260,10 @@ impl Bound {
         if let Some(first) = senders.first() {
             publish_log(&logger, first.clone());
         }
+        let location = general
+            .persistence
+            .as_ref()
+            .map(|persistence| persistence.location.clone());
         let mut control = Control {
             poller,
             mailbox,
@@ -265,6 +280,7 @@ impl Bound {
             listeners: self.listeners,
             accepting: Accepting::new(DescriptorReserve::new().map_err(StartError::System)?),
             addresses: Addresses::default(),
+            tls: TlsWatch::new(self.tls, Tickets::open(location.as_deref())),
             ending: None,
         };
         control.register().map_err(StartError::System)?;
@@ -436,7 +452,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
-            Self::Persistence(text) | Self::Access(text) => f.write_str(text),
+            Self::Persistence(text) | Self::Access(text) | Self::Tls(text) => f.write_str(text),
             Self::System(error) => write!(f, "Error: Unable to start: {error}."),
         }
     }
@@ -447,7 +463,7 @@ impl Error for StartError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Log(error) => Some(error),
-            Self::Persistence(_) | Self::Access(_) => None,
+            Self::Persistence(_) | Self::Access(_) | Self::Tls(_) => None,
             Self::System(error) => Some(error),
         }
     }

@@ -6,6 +6,7 @@
 
 mod arrive;
 mod core;
+mod layered;
 mod login;
 mod read;
 mod sockets;
@@ -28,6 +29,8 @@ use crate::persistence::{Keeper, unix_at_zero};
 use crate::tables::{SharedLocks, TurnTables};
 
 use self::core::Core;
+pub(crate) use layered::Layered;
+use layered::Wrapper;
 use read::Input;
 use sockets::Sockets;
 use write::Closing;
@@ -63,6 +66,7 @@ pub(crate) struct Worker {
     core: Core,
     sockets: Sockets,
     input: Input,
+    wrapper: Wrapper,
     closing: Closing,
     /// What [`Self::finish`] writes next; kept for its memory.
     writing: Vec<usize>,
@@ -120,6 +124,7 @@ impl Worker {
             core: Core::new(parts.shard, &parts.settings, now),
             sockets: Sockets::default(),
             input: Input::new(),
+            wrapper: Wrapper::default(),
             closing: Closing::default(),
             writing: Vec::new(),
             keeper: parts.keeper,

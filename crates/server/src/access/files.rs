@@ -10,7 +10,7 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
@@ -26,7 +26,7 @@ impl Stamp {
     }
 
     /// The stamp of a file; `None` for one that is not there.
-    pub(super) fn look(path: &Path) -> Option<Self> {
+    pub(crate) fn look(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::of)
     }
 }
@@ -35,7 +35,7 @@ impl Stamp {
 ///
 /// # Errors
 /// What is to be told about it, with the file's name.
-pub(super) fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Stamp), String> {
+pub(crate) fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Stamp), String> {
     let fail = |error: &dyn std::fmt::Display| {
         format!(
             "Error: Unable to open {what} \"{}\": {error}.",
@@ -62,7 +62,7 @@ pub(super) fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Stamp), String> 
 ///
 /// # Errors
 /// Those of the system.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // What a link points to is replaced, not the link.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mode = fs::metadata(&real).map_or(0o600, |metadata| metadata.mode() & 0o777);

@@ -21,6 +21,7 @@ impl Draft {
         self.check_duplicate_listeners();
         self.check_persistence();
         self.check_logins();
+        self.check_transports();
         match ConfigErrors::gather(std::mem::take(&mut self.errors)) {
             Some(errors) => Err(errors),
             None => Ok(self.finish(command_line, environment)),
@@ -48,6 +49,7 @@ impl Draft {
             general: self.general,
             listeners,
             local_only: self.local_only,
+            tls_keylog: command_line.tls_keylog.clone(),
             notes: self.notes,
         }
     }

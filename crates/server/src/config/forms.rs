@@ -8,7 +8,7 @@ use midge_access::lockout::Network;
 
 use super::draft::{Draft, not_yet};
 use super::value::{Args, Fault, parse_number, shown};
-use super::{Endpoint, PersistenceSync, ProtocolVersions, SocketDomain};
+use super::{Endpoint, PersistenceSync, Protocol, ProtocolVersions, SocketDomain};
 use crate::log::{Destinations, Facility, Kind, Kinds};
 
 /// The longest prefix in bytes of a client identifier that the broker chooses.
@@ -120,14 +120,15 @@ fn without_effect(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `protocol mqtt`.
-pub(super) fn protocol(_: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
-    match args.word()? {
-        "mqtt" => Ok(()),
-        "websockets" => Err(not_yet("protocol websockets", "WebSockets")),
-        "http_api" => Err(not_yet("protocol http_api", "the HTTP API")),
-        other => Err(args.invalid(other)),
-    }
+/// `protocol mqtt` or `websockets`.
+pub(super) fn protocol(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    draft.listener()?.settings.protocol = match args.word()? {
+        "mqtt" => Protocol::Mqtt,
+        "websockets" => Protocol::WebSockets,
+        "http_api" => return Err(not_yet("protocol http_api", "the HTTP API")),
+        other => return Err(args.invalid(other)),
+    };
+    Ok(())
 }
 
 /// `accept_protocol_versions 3, 4, 5`.

@@ -7,10 +7,14 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use midge_access::lockout::{self, Network};
+use midge_access::lockout;
+use midge_transport::proxy::ProxyVersion;
+use midge_transport::tls::TlsVersion;
+use midge_transport::websocket::ForwardedHeader;
 
 use super::logins::{HttpLogin, OAuth};
 use crate::log::LogSettings;
+use crate::wrapping::Network;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
 macro_rules! settings {
@@ -75,6 +79,9 @@ settings! {
         "memory_limit" => memory_limit: Option<NonZeroU64> = None,
         /// The largest payload in bytes of a PUBLISH.
         "message_size_limit" => message_size_limit: Option<NonZeroU32> = None,
+        /// The longest head in bytes of a WebSocket upgrade (`websockets_headers_size`); 0 is the
+        /// default.
+        "packet_buffer_size" => packet_buffer_size: u16 = 4096,
         /// Where sessions, queued and retained messages are kept, so that they outlive the process;
         /// `None` keeps them in memory alone. Fixed at the start.
         "persistence" => persistence: Option<Persistence> = None,
@@ -134,7 +141,8 @@ settings! {
         /// Milliseconds by which a refusal is held back at most.
         "auth_fail_delay_max" => auth_fail_delay_max_ms: u32 = 5_000,
         /// Addresses and networks that are never banned.
-        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> = Network::LOOPBACK.to_vec(),
+        "auth_fail_exempt" => auth_fail_exempt: Vec<lockout::Network> =
+            lockout::Network::LOOPBACK.to_vec(),
 
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
@@ -175,6 +183,48 @@ settings! {
         "max_topic_alias_broker" => max_topic_alias_broker: u16 = 10,
         /// What is put before the topics of these clients, without the clients seeing it.
         "mount_point" => mount_point: Option<String> = None,
+
+        /// What is spoken.
+        "protocol" => protocol: Protocol = Protocol::Mqtt,
+        /// The certificate and its chain; with `keyfile` it makes the listener one for TLS.
+        "certfile" => certfile: Option<PathBuf> = None,
+        /// The private key of `certfile`.
+        "keyfile" => keyfile: Option<PathBuf> = None,
+        /// The authorities that client certificates are checked against.
+        "cafile" => cafile: Option<PathBuf> = None,
+        /// The same, as a directory of files that are named by hashes.
+        "capath" => capath: Option<PathBuf> = None,
+        /// Client certificates that have been revoked.
+        "crlfile" => crlfile: Option<PathBuf> = None,
+        /// Whether clients must show a certificate.
+        "require_certificate" => require_certificate: bool = false,
+        /// Whether client certificates are accepted before and after their time.
+        "disable_client_cert_date_checks" => disable_client_cert_date_checks: bool = false,
+        /// The lowest version of TLS.
+        "tls_version" => tls_version: TlsVersion = TlsVersion::V12,
+        /// The ciphers of TLS 1.2, in the manner of OpenSSL; `None` for all.
+        "ciphers" => ciphers: Option<String> = None,
+        /// The ciphers of TLS 1.3; `None` for all.
+        "ciphers_tls1.3" => ciphers_tls13: Option<String> = None,
+        /// Whether the user name is the common name of the client's certificate.
+        "use_identity_as_username" => use_identity_as_username: bool = false,
+        /// Whether it is the subject.
+        "use_subject_as_username" => use_subject_as_username: bool = false,
+        /// Whether it is the first alternative name of this kind.
+        "use_san_as_username" => use_san_as_username: Option<CertificateName> = None,
+        /// The version of the PROXY header that connections begin with.
+        "enable_proxy_protocol" => proxy_protocol: Option<ProxyVersion> = None,
+        /// Whether clients have to reach the proxy over TLS.
+        "proxy_protocol_v2_require_tls" => proxy_protocol_v2_require_tls: bool = false,
+        /// Sites whose pages may connect by WebSocket; empty for all.
+        "websockets_origin" => websockets_origins: Vec<String> = Vec::new(),
+        /// The path that WebSocket clients have to ask for; `None` for any.
+        "websockets_path" => websockets_path: Option<String> = None,
+        /// The header in which trusted proxies tell the address of a WebSocket client.
+        "websockets_forwarded_header" => websockets_forwarded_header: Option<ForwardedHeader> =
+            None,
+        /// The proxies that are believed.
+        "websockets_trusted_proxy" => websockets_trusted_proxies: Vec<Network> = Vec::new(),
     }
 }
 
@@ -219,7 +269,59 @@ impl ListenerSettings {
             || self.oauth.is_some()
             || self.http_login.is_some()
             || self.use_username_as_clientid
+            || self.certificate_name().is_some()
     }
+
+    /// Which name in the client's certificate is the user name.
+    pub(crate) const fn certificate_name(&self) -> Option<CertificateName> {
+        if self.use_identity_as_username {
+            Some(CertificateName::Common)
+        } else if self.use_subject_as_username {
+            Some(CertificateName::Subject)
+        } else {
+            self.use_san_as_username
+        }
+    }
+
+    /// Whether its clients speak TLS with the broker itself.
+    pub(crate) const fn has_tls(&self) -> bool {
+        self.certfile.is_some() && self.keyfile.is_some()
+    }
+}
+
+impl General {
+    /// The longest head of a WebSocket upgrade, in bytes.
+    pub(crate) fn websockets_head_bytes(&self) -> usize {
+        match self.packet_buffer_size {
+            0 => usize::from(Self::default().packet_buffer_size),
+            bytes => bytes.into(),
+        }
+    }
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT.
+    #[default]
+    Mqtt,
+    /// MQTT in WebSocket frames.
+    WebSockets,
+}
+
+/// A name in a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    Common,
+    /// The whole subject.
+    Subject,
+    /// The first host name among the alternative names.
+    Dns,
+    /// The first mail address among them.
+    Email,
+    /// The first URI among them.
+    Uri,
 }
 
 /// Where dynamic security keeps what it knows.

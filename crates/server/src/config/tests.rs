@@ -600,8 +600,6 @@ fn options_without_effect_are_accepted_and_noted() {
         "retry_interval 20",
         "retry_interval",
         "dhparamfile /etc/dh.pem",
-        "packet_buffer_size 4096",
-        "websockets_headers_size 1024",
         "websockets_log_level 0",
         "persistence_file m.db",
         "persistence_location /var/lib/mosquitto/",
@@ -628,7 +626,6 @@ fn switching_off_what_is_not_there_is_fine() {
         "retained_persistence 0",
         "enable_control_api false",
         "listener 1883\nrequire_certificate false",
-        "require_certificate false",
         "listener 1883\nuse_username_as_clientid false",
     ] {
         assert!(parse(text).notes.is_empty(), "{text}");

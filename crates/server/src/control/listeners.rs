@@ -16,6 +16,7 @@ use crate::log::{Kind, Logger};
 use crate::mail::Arrival;
 use crate::seats::{ListenerSeats, NoSeat, Seats};
 use crate::settings::listener_settings;
+use crate::wrapping::Loaded;
 
 /// Connections accepted from one socket before the others have their turn.
 const BATCH: usize = 256;
@@ -28,6 +29,8 @@ pub(crate) struct OpenListener {
     pub(crate) endpoint: config::Endpoint,
     pub(crate) settings: Arc<ListenerSettings>,
     pub(crate) seats: Arc<ListenerSeats>,
+    /// What its connections are wrapped in.
+    pub(super) loaded: Loaded,
     gate: AcceptGate,
     sockets: Vec<Socket>,
 }
@@ -103,6 +106,7 @@ impl Accepting {
 pub(crate) fn open(
     config: &ListenerConfig,
     number: u64,
+    loaded: Loaded,
     opening: &mut Opening<'_>,
 ) -> Result<OpenListener, ListenError> {
     let endpoint = endpoint(&config.endpoint);
@@ -132,6 +136,7 @@ pub(crate) fn open(
         endpoint: config.endpoint.clone(),
         settings: Arc::new(listener_settings(&config.settings, number, port)),
         seats: Arc::new(seats),
+        loaded,
         gate: AcceptGate::new(rate, opening.clock.now_ms()),
         sockets: sockets.collect(),
     })
@@ -180,6 +185,12 @@ fn announcement(address: &BindAddress) -> String {
 impl OpenListener {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &BindAddress> {
         self.sockets.iter().map(|socket| socket.listener.address())
+    }
+
+    /// Whether it has certificates.
+    pub(super) fn has_tls(&self) -> bool {
+        let wrapping = self.loaded.wrapping.as_ref();
+        wrapping.is_some_and(|wrapping| wrapping.layers.tls.is_some())
     }
 
     /// The port that it is open on; 0 for a unix socket.
@@ -370,6 +381,8 @@ impl Control {
             PeerAddress::Unix(_) => None,
         };
         self.place(Arrival {
+            wrapping: listener.loaded.wrapping.clone(),
+            layers: None,
             identity: None,
             stream,
             origin: Origin {

@@ -11,6 +11,7 @@ use crate::log::Kind;
 use crate::mail::WorkerMail;
 use crate::server::ReloadError;
 use crate::settings::broker_settings;
+use crate::wrapping::Loaded;
 
 /// The name that the system log is told.
 pub(crate) const PROGRAM: &str = "midge";
@@ -55,14 +56,22 @@ impl Control {
         for note in &changes.notes {
             self.log_note(note);
         }
-        if let Err(text) = self.shared.guard.set_listeners(&self.gates_of(&new)) {
-            self.logger.log(Kind::Error, text.clone());
-            self.logger.log(
-                Kind::Error,
-                "Error: The configuration has not been changed, since a file of the new one cannot be used.",
-            );
-            return Err(ReloadError(text));
-        }
+        let loaded = self.load_again(&new).and_then(|loaded| {
+            let gates = self.gates_of(&new);
+            self.shared.guard.set_listeners(&gates).map(|()| loaded)
+        });
+        let mut loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(text) => {
+                self.logger.log(Kind::Error, text.clone());
+                self.logger.log(
+                    Kind::Error,
+                    "Error: The configuration has not been changed, since a file of the new one \
+                     cannot be used.",
+                );
+                return Err(ReloadError(text));
+            }
+        };
         if let Err(error) = self.reload_listeners(&changes, &new) {
             self.logger.log(Kind::Error, error.to_string());
             self.logger.log(
@@ -81,6 +90,11 @@ impl Control {
         }
         for change in &changes.changed {
             self.change_listener(change);
+        }
+        for (listener, loaded) in new.listeners.iter().zip(&mut loaded) {
+            if let Some(loaded) = loaded.take() {
+                self.wrap_listener(&listener.endpoint, loaded);
+            }
         }
         new.keep_fixed(&self.config);
         self.config = new;
@@ -169,6 +183,7 @@ impl Control {
     ) -> Result<OpenListener, String> {
         let number = self.next_listener;
         self.next_listener += 1;
+        let loaded = Loaded::load(&listener.settings, &config.general, &self.tls.shared)?;
         let logger = &self.logger;
         let mut opening = Opening {
             general: &config.general,
@@ -176,7 +191,7 @@ impl Control {
             clock: self.clock,
             say: &mut |kind, text| logger.log(kind, text),
         };
-        open(listener, number, &mut opening).map_err(|error| error.to_string())
+        open(listener, number, loaded, &mut opening).map_err(|error| error.to_string())
     }
 
     fn change_listener(&mut self, change: &ListenerChange) {

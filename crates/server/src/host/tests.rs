@@ -82,6 +82,8 @@ impl Rig {
         let (ours, mut client) = UnixStream::pair().unwrap();
         let arrival = Arrival {
             identity: None,
+            wrapping: None,
+            layers: None,
             stream: Stream::from_unix(ours).unwrap(),
             origin: Origin {
                 listener: Arc::new(ListenerSettings::default()),

@@ -29,13 +29,22 @@ impl Worker {
             origin,
             seat,
             bytes,
+            wrapping,
+            layers,
             identity,
         } = arrival;
         if self.stops_at.is_some() {
             self.discount_load();
             return;
         }
-        let socket = Socket::new(stream, seat, origin.clone());
+        let mut socket = Socket::new(stream, seat, origin.clone());
+        socket.layers = layers;
+        if let Some(wrapping) = wrapping
+            && !self.wrap(&mut socket, &wrapping)
+        {
+            self.discount_load();
+            return;
+        }
         let Ok(key) = self.sockets.insert(socket) else {
             self.discount_load();
             return;
@@ -57,8 +66,14 @@ impl Worker {
             shard.vouch(conn, *identity);
         }
         socket.conn = Some(conn);
+        let is_layered = socket.layers.is_some();
         if !bytes.is_empty() {
             self.feed(key, conn, &bytes, tables);
+        }
+        if is_layered {
+            // What another worker could not send, and an end that it knew of.
+            self.core.effects.dirty.push(key.slot());
+            self.end_layers(key, tables);
         }
     }
 
@@ -80,6 +95,8 @@ impl Worker {
             origin: *origin,
             seat: socket.seat,
             bytes: [&*moved.packet, unread].concat(),
+            wrapping: None,
+            layers: socket.layers,
             identity: moved.identity,
         };
         self.post

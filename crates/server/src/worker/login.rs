@@ -9,8 +9,9 @@ impl Worker {
     /// Hands over the logins and requests that this turn has brought. What can be answered at once is.
     pub(super) fn settle_logins(&mut self, tables: &mut TurnTables<'_>) {
         while !self.core.effects.logins.is_empty() {
-            for login in std::mem::take(&mut self.core.effects.logins) {
+            for mut login in std::mem::take(&mut self.core.effects.logins) {
                 let conn = login.conn;
+                login.shown = self.shown(conn);
                 if let Some(answer) = self.shared.guard.judge(self.id, login) {
                     self.logged_in(conn, answer, tables);
                 }

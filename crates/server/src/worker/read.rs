@@ -1,7 +1,6 @@
 //! Reading: from the sockets into the buffer that all connections share, and on to the shard.
 
 use std::collections::VecDeque;
-use std::io;
 use std::mem;
 
 use midge_broker::{ConnId, Ended, Next};
@@ -9,6 +8,7 @@ use midge_reactor::{Key, Ready, Received};
 
 use super::Worker;
 use super::arrive::Claimed;
+use super::layered::Readable;
 use super::sockets::Partial;
 use crate::tables::TurnTables;
 
@@ -60,7 +60,12 @@ impl Input {
         !self.readable.is_empty()
     }
 
-    fn give_back(&mut self, mut partial: Box<Partial>) {
+    /// Lets a socket be read in this turn or the next.
+    pub(super) fn add_readable(&mut self, key: Key) {
+        self.readable.push_back(key);
+    }
+
+    pub(super) fn give_back(&mut self, mut partial: Box<Partial>) {
         if partial.bytes.capacity() <= POOLED_BYTES_MAX && self.pool.len() < POOL_MAX {
             partial.bytes.clear();
             self.pool.push(partial);
@@ -124,6 +129,7 @@ impl Worker {
         if let Some(partial) = partial {
             self.input.give_back(partial);
         }
+        self.end_layers(key, tables);
         // What has come meanwhile has been reported already.
         if let Some(socket) = self.sockets.get_mut(key)
             && socket.conn.is_some()
@@ -142,6 +148,7 @@ impl Worker {
         }
         let mut buffer = mem::take(&mut self.input.buffer);
         self.input.turn_bytes = 0;
+        self.wrapper.turn_handshakes = 0;
         for _ in 0..self.input.readable.len() {
             if self.input.turn_bytes >= TURN_BYTES {
                 break;
@@ -173,11 +180,19 @@ impl Worker {
         if socket.logs_in {
             return Again::No;
         }
+        let is_layered = socket.layers.is_some();
+        if let Some(layered) = &mut socket.layers {
+            match self.wrapper.may_read(layered) {
+                Readable::Now => {}
+                Readable::Later => return Again::Yes,
+                Readable::Not => return Again::No,
+            }
+        }
         let waiting = socket
             .partial
             .as_ref()
             .map_or(0, |partial| partial.bytes.len());
-        let start = if waiting > COPIED_BYTES_MAX {
+        let start = if is_layered || waiting > COPIED_BYTES_MAX {
             0
         } else {
             waiting
@@ -188,9 +203,17 @@ impl Worker {
         let space_bytes = space.len();
         match socket.stream.read(space) {
             Ok(Received::Bytes(count)) => {
-                let more = count == space_bytes || socket.hung_up;
+                let mut more = count == space_bytes || socket.hung_up;
                 self.input.turn_bytes += count;
-                if let Some(bytes) = buffer.get_mut(..start + count) {
+                if is_layered {
+                    let wire = buffer.get_mut(..count).unwrap_or_default();
+                    self.take_wire(key, conn, wire, tables);
+                    // What can still be read of a connection that cannot be answered is.
+                    more |= self
+                        .sockets
+                        .get_mut(key)
+                        .is_some_and(|socket| socket.failed.is_some());
+                } else if let Some(bytes) = buffer.get_mut(..start + count) {
                     self.take_bytes(key, conn, bytes, start, tables);
                 }
                 if more { Again::Yes } else { Again::No }
@@ -208,7 +231,7 @@ impl Worker {
             }
             Err(error) => {
                 socket.failed = Some(error.kind());
-                self.lose(conn, &Ended::Error(words(&error)), tables);
+                self.lose(conn, &Ended::Error(words(&error.to_string())), tables);
                 Again::No
             }
         }
@@ -334,7 +357,7 @@ impl Worker {
         }
     }
 
-    fn lose(&mut self, conn: ConnId, ended: &Ended, tables: &mut TurnTables<'_>) {
+    pub(super) fn lose(&mut self, conn: ConnId, ended: &Ended, tables: &mut TurnTables<'_>) {
         let (shard, mut step) = self.core.step(tables);
         shard.closed(&mut step, conn, ended);
         self.settle_directory(tables);
@@ -342,8 +365,8 @@ impl Worker {
 }
 
 /// What the system says, without the number that `io::Error` adds.
-fn words(error: &io::Error) -> String {
-    let mut text = error.to_string();
+pub(super) fn words(error: &str) -> String {
+    let mut text = error.to_owned();
     if let Some(number) = text.find(" (os error") {
         text.truncate(number);
     }

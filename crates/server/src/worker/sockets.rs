@@ -5,6 +5,7 @@ use std::io;
 use midge_broker::{ConnId, Origin};
 use midge_reactor::{Key, Slots, Stream};
 
+use super::layered::Layered;
 use crate::seats::Seat;
 
 /// A connection, as far as it is a socket. Most are idle, so what only some need is boxed.
@@ -15,6 +16,8 @@ pub(super) struct Socket {
     pub(super) seat: Seat,
     /// Needed as long as the connection may move to another worker: until its CONNECT is accepted.
     pub(super) origin: Option<Box<Origin>>,
+    /// What is between the socket's bytes and the shard's; nothing for plain MQTT.
+    pub(super) layers: Option<Box<Layered>>,
     /// The beginning of a packet.
     pub(super) partial: Option<Box<Partial>>,
     /// Why nothing can be written any more; what can still be read is read.
@@ -59,6 +62,7 @@ impl Socket {
             conn: None,
             seat,
             origin: Some(Box::new(origin)),
+            layers: None,
             partial: None,
             failed: None,
             queued: false,

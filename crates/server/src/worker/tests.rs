@@ -7,8 +7,10 @@ use midge_broker::{ListenerSettings, Origin};
 use midge_reactor::{Bounds, Stream};
 
 use super::*;
+use crate::config::Config;
 use crate::mail::{Arrival, MAILBOX};
 use crate::seats::{ListenerSeats, Seats};
+use crate::wrapping::{Loaded, TlsShared, Wrapping};
 
 /// CONNECT of 3.1.1 with a clean session and the client id `me`.
 const CONNECT: &[u8] = b"\x10\x0E\x00\x04MQTT\x04\x02\x00\x00\x00\x02me";
@@ -25,6 +27,8 @@ struct Rig {
     other: Mailbox<WorkerMail>,
     seats: Arc<ListenerSeats>,
     all_seats: Arc<Seats>,
+    /// What new connections are wrapped in.
+    wrapping: Option<Arc<Wrapping>>,
     _other_poller: Poller,
 }
 
@@ -76,6 +80,7 @@ impl Rig {
             other,
             seats: Arc::new(ListenerSeats::new(7, None, Arc::clone(&all_seats))),
             all_seats,
+            wrapping: None,
             _other_poller: other_poller,
         }
     }
@@ -86,6 +91,8 @@ impl Rig {
         client.set_nonblocking(true).unwrap();
         let arrival = Arrival {
             identity: None,
+            wrapping: self.wrapping.clone(),
+            layers: None,
             stream: Stream::from_unix(ours).unwrap(),
             origin: Origin {
                 listener: Arc::new(ListenerSettings::default()),
@@ -194,6 +201,8 @@ fn a_connection_that_comes_from_elsewhere_is_served_with_what_it_had_sent() {
     rig.worker.count_load(ME);
     let arrival = Arrival {
         identity: None,
+        wrapping: None,
+        layers: None,
         stream: Stream::from_unix(ours).unwrap(),
         origin: Origin {
             listener: Arc::new(ListenerSettings::default()),
@@ -310,4 +319,179 @@ fn a_worker_that_ends_takes_nobody_in() {
     expect_end(&mut late);
     assert!(rig.worker.is_done());
     assert_eq!(rig.load(ME), 0);
+}
+
+/// A listener that wants WebSocket.
+fn websockets() -> Arc<Wrapping> {
+    let config = Config::parse("listener 1\nprotocol websockets\n", "t.conf").unwrap();
+    let shared = TlsShared::new(&config).unwrap();
+    let settings = &config.listeners[0].settings;
+    let loaded = Loaded::load(settings, &config.general, &shared).unwrap();
+    loaded.wrapping.unwrap()
+}
+
+const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+/// A client's frame with a mask of zeros.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    assert!(length < 126);
+    let header = [0x80 | opcode, 0x80 | length, 0, 0, 0, 0];
+    [&header[..], payload].concat()
+}
+
+/// Everything that can be read now.
+fn drain(client: &mut UnixStream) -> Vec<u8> {
+    let mut came = Vec::new();
+    let mut buffer = vec![0; 65536];
+    loop {
+        match client.read(&mut buffer) {
+            Ok(0) => return came,
+            Ok(count) => came.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return came,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl Rig {
+    /// A connection through WebSocket that has been upgraded.
+    fn upgraded(&mut self) -> UnixStream {
+        self.wrapping = Some(websockets());
+        let mut client = self.connection();
+        client.write_all(UPGRADE).unwrap();
+        self.turn();
+        assert!(drain(&mut client).starts_with(b"HTTP/1.1 101 "));
+        client
+    }
+
+    fn layered(&mut self) -> &mut Layered {
+        let (_, socket) = self.worker.sockets.by_token(0).unwrap();
+        socket.layers.as_mut().unwrap()
+    }
+}
+
+#[test]
+fn packets_come_in_frames_and_a_close_frame_ends_them() {
+    let mut rig = Rig::new(100);
+    let mut client = rig.upgraded();
+    client.write_all(&frame(2, &CONNECT[..9])).unwrap();
+    rig.turn();
+    expect_nothing(&mut client);
+    let rest = [frame(2, &CONNECT[9..]), frame(9, b"ping")].concat();
+    client.write_all(&rest).unwrap();
+    rig.turn();
+    assert_eq!(drain(&mut client), b"\x8A\x04ping\x82\x04\x20\x02\x00\x00");
+    client.write_all(&frame(2, b"\xE0\x00")).unwrap();
+    rig.turn();
+    assert_eq!(drain(&mut client), b"\x88\x02\x03\xE8");
+    assert!(rig.worker.sockets.is_empty());
+}
+
+#[test]
+fn a_wrapped_connection_whose_session_is_elsewhere_goes_there_with_its_layers() {
+    let mut rig = Rig::new(100);
+    rig.shared.directory.claim(&"me".into(), OTHER);
+    let mut client = rig.upgraded();
+    client.write_all(&frame(2, CONNECT)).unwrap();
+    client.write_all(&frame(2, PINGREQ)).unwrap();
+    rig.turn();
+    assert_eq!((rig.load(ME), rig.load(OTHER)), (0, 1));
+    let Some(WorkerMail::Arrival(arrival)) = rig.mail_for_other().pop() else {
+        panic!("no connection came");
+    };
+    assert_eq!(arrival.bytes, [CONNECT, PINGREQ].concat());
+    assert!(arrival.layers.is_some());
+    // As if this were the other worker.
+    rig.shared.directory.release(&"me".into(), OTHER);
+    rig.worker.count_load(ME);
+    rig.mail(WorkerMail::Arrival(arrival));
+    assert_eq!(drain(&mut client), b"\x82\x06\x20\x02\x00\x00\xD0\x00");
+    client.write_all(&frame(2, PINGREQ)).unwrap();
+    rig.turn();
+    assert_eq!(drain(&mut client), b"\x82\x02\xD0\x00");
+}
+
+#[test]
+fn answers_of_the_layers_that_are_not_read_keep_more_from_being_read() {
+    let mut rig = Rig::new(100);
+    let mut client = rig.upgraded();
+    client.write_all(&frame(2, CONNECT)).unwrap();
+    rig.turn();
+    drain(&mut client);
+    // Each turn can read all that was written, and answers with 4 KiB at most.
+    let pings = frame(9, &[7; 125]).repeat(64);
+    let mut written = 0;
+    let mut stuck = 0;
+    while stuck < 100 {
+        match client.write(&pings) {
+            Ok(count) => {
+                written += count;
+                stuck = 0;
+            }
+            Err(_) => stuck += 1,
+        }
+        rig.turn();
+        assert!(written < 64 << 20, "everything is read");
+        assert!(rig.layered().unsent_bytes() <= 8 * 1024);
+    }
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
+    // When they are read, the rest is.
+    let mut answers = 0;
+    loop {
+        let came = drain(&mut client).len();
+        answers += came;
+        rig.turn();
+        rig.turn();
+        if came == 0 {
+            break;
+        }
+    }
+    assert!(answers > 64 * 127);
+}
+
+#[test]
+fn a_slow_reader_has_one_chunk_in_front_of_the_wire_and_the_rest_in_its_outbox() {
+    let mut rig = Rig::new(100);
+    let mut client = rig.upgraded();
+    client.write_all(&frame(2, CONNECT)).unwrap();
+    client
+        .write_all(&frame(2, b"\x82\x06\x00\x01\x00\x01t\x00"))
+        .unwrap();
+    rig.turn();
+    drain(&mut client);
+    let payload = vec![7; 900_000];
+    let publish = |rig: &mut Rig| {
+        let shared = Arc::clone(&rig.shared);
+        let mut tables = shared.tables.turn();
+        let (shard, mut step) = rig.worker.core.step(&mut tables);
+        let message = MessageView {
+            topic: "t",
+            payload: &payload,
+            properties: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires: None,
+            publisher: None,
+            id: 0,
+        };
+        shard.publish(&mut step, &message);
+    };
+    publish(&mut rig);
+    for _ in 0..10 {
+        rig.turn();
+    }
+    let waiting = rig.layered().unsent_bytes();
+    assert!(waiting > 0 && waiting <= 65 * 1024, "{waiting}");
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
+    let mut came = 0;
+    for _ in 0..1_000 {
+        came += drain(&mut client).len();
+        rig.turn();
+    }
+    assert!(came > payload.len(), "{came}");
+    assert_eq!(rig.layered().unsent_bytes(), 0);
 }

@@ -7,6 +7,7 @@ use std::net::Shutdown;
 
 use midge_broker::{LogKind, Time};
 use midge_reactor::{Key, Received, Sent, Stream};
+use midge_transport::websocket::CloseCode;
 
 use super::Worker;
 use super::sockets::Socket;
@@ -105,6 +106,10 @@ impl Worker {
             if socket.blocked || socket.failed.is_some() {
                 continue;
             }
+            if socket.layers.is_some() {
+                self.write_layered(token, tables);
+                continue;
+            }
             let output = self.core.shard.output(conn);
             if output.is_empty() {
                 continue;
@@ -130,12 +135,21 @@ impl Worker {
     /// Closes the sockets of connections that are over.
     fn close_finished(&mut self) {
         let mut closed = mem::take(&mut self.core.effects.closed);
+        let code = if self.stops_at.is_some() {
+            CloseCode::GOING_AWAY
+        } else {
+            CloseCode::NORMAL
+        };
         for (token, rest) in closed.drain(..) {
             let Some((key, socket)) = self.sockets.by_token(token) else {
                 continue;
             };
             socket.conn = None;
             socket.partial = None;
+            let rest = match socket.layers.take() {
+                Some(layered) => layered.into_rest(&rest, code),
+                None => rest,
+            };
             self.send_rest(key, rest);
         }
         self.core.effects.closed = closed;

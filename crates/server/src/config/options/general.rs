@@ -273,11 +273,14 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         General,
         number(0, 65_535),
         "4096",
-        "Bytes that a connection's read buffer has.",
+        "Bytes that the head of a WebSocket upgrade may have; connections share their read buffers.",
     )
     .also(&["websockets_headers_size"])
     .refuses("Error: Packet buffer size must be between 0 and 65535 inclusive.")
-    .accepted("connections share their read buffers"),
+    .reads(|draft, args| {
+        draft.general.packet_buffer_size = args.integer()?;
+        Ok(())
+    }),
     OptionDef::new(
         "per_listener_settings",
         General,

@@ -7,12 +7,14 @@ use crate::config::forms::{
     accept_protocol_versions, bind_address, bind_interface, listener, max_topic_alias, mount_point,
     port, protocol, socket_domain,
 };
+use crate::config::transport::{
+    enable_proxy_protocol, tls_keyform, tls_version, use_san_as_username,
+    websockets_forwarded_header, websockets_origin, websockets_path, websockets_trusted_proxy,
+};
 
-const TLS: &str = "TLS";
+const ENGINE: &str = "engines of OpenSSL";
 const PSK: &str = "TLS with pre-shared keys";
-const PROXY: &str = "the PROXY protocol";
 const HTTP: &str = "the HTTP API";
-const WEBSOCKETS: &str = "WebSockets";
 
 pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
@@ -54,7 +56,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "The file with the certificates of the authorities that client certificates are checked \
          against.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.cafile = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "capath",
         ListenerOrDefault,
@@ -63,7 +68,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "The directory with the certificates of the authorities that client certificates are \
          checked against.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.capath = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "certfile",
         ListenerOrDefault,
@@ -71,7 +79,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The file with the certificate of this listener and its chain.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.certfile = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "ciphers",
         ListenerOrDefault,
@@ -79,7 +90,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The ciphers of TLS 1.2, in the manner of OpenSSL.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.ciphers = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "ciphers_tls1.3",
         ListenerOrDefault,
@@ -87,7 +101,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The ciphers of TLS 1.3, in the manner of OpenSSL.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.ciphers_tls13 = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "crlfile",
         ListenerOrDefault,
@@ -95,7 +112,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The file with certificates that have been revoked.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.crlfile = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "dhparamfile",
         super::Scope::General,
@@ -111,7 +131,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether client certificates are accepted before and after their time.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.disable_client_cert_date_checks = args.flag()?;
+        Ok(())
+    }),
     OptionDef::new(
         "enable_proxy_protocol",
         Listener,
@@ -120,7 +143,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "The version of the PROXY protocol that connections begin with.",
     )
     .refuses("Error: enable_proxy_protocol must be 1 or 2.")
-    .later(PROXY),
+    .reads(enable_proxy_protocol),
     OptionDef::new(
         "http_dir",
         Listener,
@@ -136,7 +159,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The file with the private key of certfile.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.keyfile = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "listener",
         super::Scope::General,
@@ -215,7 +241,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
         "protocol",
         ListenerOrDefault,
-        Word(&["mqtt"]),
+        Word(&["mqtt", "websockets"]),
         "mqtt",
         "What is spoken on this listener.",
     )
@@ -227,7 +253,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether connections are refused that did not reach the proxy over TLS.",
     )
-    .later(PROXY),
+    .reads(|draft, args| {
+        draft.listener()?.settings.proxy_protocol_v2_require_tls = args.flag()?;
+        Ok(())
+    }),
     OptionDef::new(
         "psk_hint",
         ListenerOrDefault,
@@ -244,7 +273,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether clients must show a certificate.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.require_certificate = args.flag()?;
+        Ok(())
+    }),
     OptionDef::new(
         "socket_domain",
         ListenerOrDefault,
@@ -261,7 +293,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The OpenSSL engine to use.",
     )
-    .later(TLS),
+    .later(ENGINE),
     OptionDef::new(
         "tls_engine_kpass_sha1",
         ListenerOrDefault,
@@ -269,7 +301,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The SHA-1 of the password of the engine's private key, in hexadecimal.",
     )
-    .later(TLS),
+    .later(ENGINE),
     OptionDef::new(
         "tls_keyform",
         ListenerOrDefault,
@@ -277,7 +309,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "pem",
         "What keyfile contains.",
     )
-    .later(TLS),
+    .reads(tls_keyform),
     OptionDef::new(
         "tls_version",
         Listener,
@@ -285,7 +317,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "",
         "The lowest version of TLS that clients may use.",
     )
-    .later(TLS),
+    .reads(tls_version),
     OptionDef::new(
         "use_identity_as_username",
         ListenerOrDefault,
@@ -294,7 +326,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "Whether the common name of the certificate, or the identity of the pre-shared key, is \
          the user name.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.use_identity_as_username = args.flag()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "use_san_as_username",
+        Listener,
+        Word(&["dns", "email", "uri"]),
+        "",
+        "The kind of alternative name in the certificate of which the first is the user name.",
+    )
+    .by_midge()
+    .reads(use_san_as_username),
     OptionDef::new(
         "use_subject_as_username",
         ListenerOrDefault,
@@ -302,7 +346,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "false",
         "Whether the subject of the certificate is the user name.",
     )
-    .later(TLS),
+    .reads(|draft, args| {
+        draft.listener()?.settings.use_subject_as_username = args.flag()?;
+        Ok(())
+    }),
     OptionDef::new(
         "use_username_as_clientid",
         ListenerOrDefault,
@@ -315,6 +362,16 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         Ok(())
     }),
     OptionDef::new(
+        "websockets_forwarded_header",
+        Listener,
+        Word(&["x-forwarded-for", "forwarded"]),
+        "",
+        "The header in which the proxies of websockets_trusted_proxy tell from where a WebSocket \
+         client comes.",
+    )
+    .by_midge()
+    .reads(websockets_forwarded_header),
+    OptionDef::new(
         "websockets_origin",
         Listener,
         Text,
@@ -322,5 +379,24 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "An origin from which WebSocket connections are accepted.",
     )
     .adds()
-    .later(WEBSOCKETS),
+    .reads(websockets_origin),
+    OptionDef::new(
+        "websockets_path",
+        Listener,
+        Text,
+        "",
+        "The path that WebSocket clients have to ask for; any when absent.",
+    )
+    .by_midge()
+    .reads(websockets_path),
+    OptionDef::new(
+        "websockets_trusted_proxy",
+        Listener,
+        Form("an address, or a network as in 192.0.2.0/24"),
+        "",
+        "A proxy that is believed in websockets_forwarded_header.",
+    )
+    .by_midge()
+    .adds()
+    .reads(websockets_trusted_proxy),
 ];

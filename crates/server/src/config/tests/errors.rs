@@ -407,11 +407,15 @@ fn what_later_versions_bring_is_refused_by_name() {
             "the control API",
         ),
         ("psk_file /a", "psk_file", "TLS with pre-shared keys"),
-        ("certfile /c", "certfile", "TLS"),
-        ("protocol websockets", "protocol websockets", "WebSockets"),
+        ("psk_hint h", "psk_hint", "TLS with pre-shared keys"),
+        ("tls_engine e", "tls_engine", "engines of OpenSSL"),
+        (
+            "tls_keyform engine",
+            "tls_keyform engine",
+            "engines of OpenSSL",
+        ),
         ("protocol http_api", "protocol http_api", "the HTTP API"),
         ("connection b", "connection", "bridges"),
-        ("require_certificate true", "require_certificate", "TLS"),
     ] {
         check(
             text,
@@ -421,12 +425,6 @@ fn what_later_versions_bring_is_refused_by_name() {
             ),
         );
     }
-    check(
-        "listener 1\nenable_proxy_protocol 2",
-        2,
-        "Error: 'enable_proxy_protocol' is known but not supported by this version of Midge yet \
-         (the PROXY protocol).",
-    );
 }
 
 #[test]

@@ -162,7 +162,7 @@ log_type all
 }
 
 #[test]
-fn a_secured_file_says_everything_that_is_missing_at_once() {
+fn a_secured_file_is_understood_but_for_its_bridge() {
     let text = "\
 listener 8883
 cafile /etc/ca.crt
@@ -180,5 +180,11 @@ topic # both 2
 ";
     let errors = Config::parse(text, "m.conf").expect_err("later");
     let lines: Vec<_> = errors.errors().iter().map(|error| error.line).collect();
-    assert_eq!(lines, [2, 3, 4, 5, 6, 10, 11]);
+    assert_eq!(lines, [11]);
+    let config = parse(text.split("connection").next().unwrap());
+    let [tls, websockets] = &config.listeners[..] else {
+        panic!("{:?}", config.listeners);
+    };
+    assert!(tls.settings.has_tls() && tls.settings.require_certificate);
+    assert_eq!(websockets.settings.protocol, Protocol::WebSockets);
 }

@@ -15,6 +15,7 @@ fn sample(option: &options::OptionDef) -> String {
         "auth_fail_exempt" => return "192.0.2.0/24".to_owned(),
         "persistence_sync" => return "1000".to_owned(),
         "log_timestamp_format" => return "%Y".to_owned(),
+        "websockets_trusted_proxy" => return "192.0.2.0/24".to_owned(),
         _ => {}
     }
     match option.value {
@@ -26,8 +27,21 @@ fn sample(option: &options::OptionDef) -> String {
 }
 
 /// What must stand before the option.
-fn before(scope: Scope) -> &'static str {
-    match scope {
+fn before(option: &options::OptionDef) -> &'static str {
+    match option.name {
+        "certfile" | "keyfile" => return "listener 1884\ncertfile c\nkeyfile k\n",
+        "require_certificate"
+        | "use_identity_as_username"
+        | "use_subject_as_username"
+        | "use_san_as_username" => return "listener 1884\ncafile a\ncertfile c\nkeyfile k\n",
+        "proxy_protocol_v2_require_tls" => return "listener 1884\nenable_proxy_protocol 2\n",
+        "websockets_forwarded_header" | "websockets_trusted_proxy" => {
+            return "listener 1884\nwebsockets_trusted_proxy ::1\n\
+                    websockets_forwarded_header forwarded\n";
+        }
+        _ => {}
+    }
+    match option.scope {
         Scope::General | Scope::GeneralOrListener | Scope::ListenerOrDefault => "",
         Scope::Listener | Scope::NamedListener => "listener 1884\n",
         Scope::Bridge => "connection b\n",
@@ -61,7 +75,7 @@ fn every_name_is_listed_once() {
         reference()
             .filter(|option| option.origin == Origin::Midge)
             .count(),
-        36
+        40
     );
 }
 
@@ -103,7 +117,7 @@ fn every_alias_means_its_option() {
 fn every_usable_option_takes_what_it_says() {
     for option in plain().filter(|option| option.name != "include_dir") {
         for name in option.names() {
-            let text = format!("{}{name} {}", before(option.scope), sample(option));
+            let text = format!("{}{name} {}", before(option), sample(option));
             assert!(Config::parse(&text, "t").is_ok(), "{text}");
         }
     }
@@ -112,7 +126,7 @@ fn every_usable_option_takes_what_it_says() {
 #[test]
 fn every_usable_option_refuses_to_be_empty() {
     for option in plain().filter(|option| !matches!(option.value, ValueType::Form("anything"))) {
-        let text = format!("{}{}", before(option.scope), option.name);
+        let text = format!("{}{}", before(option), option.name);
         let errors = Config::parse(&text, "t").expect_err(option.name);
         let message = &errors.errors()[0].message;
         assert!(message.starts_with("Error: Empty '"), "{text}: {message}");
@@ -127,7 +141,7 @@ fn every_usable_option_may_be_repeated_as_it_says() {
             continue;
         }
         let line = format!("{} {}\n", option.name, sample(option));
-        let text = format!("{}{line}{line}", before(option.scope));
+        let text = format!("{}{line}{line}", before(option));
         let parsed = Config::parse(&text, "t");
         assert_eq!(parsed.is_err(), option.repeat == Repeat::Refused, "{text}");
     }
@@ -144,7 +158,7 @@ fn every_later_option_is_refused_with_the_feature_that_it_belongs_to() {
             (ValueType::Flag, _) => "true",
             _ => "1",
         };
-        let text = format!("{}{} {value}", before(option.scope), option.name);
+        let text = format!("{}{} {value}", before(option), option.name);
         let errors = Config::parse(&text, "t").expect_err(option.name);
         let message = &errors.errors()[0].message;
         assert!(
@@ -190,11 +204,11 @@ fn every_changed_option_is_in_the_table() {
     );
     // Naming one field wrongly would make a reload say nonsense about it.
     for option in usable().filter(|option| option.set.is_some()) {
-        let text = format!("{}{} {}", before(option.scope), option.name, sample(option));
+        let text = format!("{}{} {}", before(option), option.name, sample(option));
         let Ok(config) = Config::parse(&text, "t") else {
             continue;
         };
-        let changes = parse(before(option.scope)).diff(&config);
+        let changes = parse(before(option)).diff(&config);
         for name in changes
             .general
             .iter()

@@ -1,0 +1,222 @@
+//! Options of TLS, WebSocket and the PROXY protocol, and what they need of each other.
+
+use midge_transport::proxy::ProxyVersion;
+use midge_transport::tls::TlsVersion;
+use midge_transport::websocket::ForwardedHeader;
+
+use super::draft::{Draft, ListenerDraft, not_yet};
+use super::error::{ConfigError, EXIT_CONFIG};
+use super::value::{Args, Fault};
+use super::{CertificateName, NoteLevel, Protocol};
+use crate::wrapping::Network;
+
+/// `tls_version tlsv1.2` or `tlsv1.3`.
+pub(super) fn tls_version(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    draft.listener()?.settings.tls_version = match args.word()? {
+        "tlsv1.2" => TlsVersion::V12,
+        "tlsv1.3" => TlsVersion::V13,
+        other => return Err(args.invalid(other)),
+    };
+    Ok(())
+}
+
+/// `tls_keyform pem`.
+pub(super) fn tls_keyform(_: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    match args.word()? {
+        "pem" => Ok(()),
+        "engine" => Err(not_yet("tls_keyform engine", "engines of OpenSSL")),
+        other => Err(args.invalid(other)),
+    }
+}
+
+/// `use_san_as_username dns`, `email` or `uri`.
+pub(super) fn use_san_as_username(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let name = match args.word()? {
+        "dns" => CertificateName::Dns,
+        "email" => CertificateName::Email,
+        "uri" => CertificateName::Uri,
+        other => return Err(args.invalid(other)),
+    };
+    draft.listener()?.settings.use_san_as_username = Some(name);
+    Ok(())
+}
+
+/// `enable_proxy_protocol 1` or `2`.
+pub(super) fn enable_proxy_protocol(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let version = match args.number()? {
+        1 => ProxyVersion::V1,
+        _ => ProxyVersion::V2,
+    };
+    draft.listener()?.settings.proxy_protocol = Some(version);
+    Ok(())
+}
+
+/// `websockets_origin <site>`, once for each.
+pub(super) fn websockets_origin(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let origin = args.text()?.to_owned();
+    draft.listener()?.settings.websockets_origins.push(origin);
+    Ok(())
+}
+
+/// `websockets_path <path>`.
+pub(super) fn websockets_path(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let path = args.text()?;
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    draft.listener()?.settings.websockets_path = Some(path);
+    Ok(())
+}
+
+/// `websockets_forwarded_header x-forwarded-for` or `forwarded`.
+pub(super) fn websockets_forwarded_header(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+) -> Result<(), Fault> {
+    let header = match args.word()? {
+        "x-forwarded-for" => ForwardedHeader::XForwardedFor,
+        "forwarded" => ForwardedHeader::Forwarded,
+        other => return Err(args.invalid(other)),
+    };
+    draft.listener()?.settings.websockets_forwarded_header = Some(header);
+    Ok(())
+}
+
+/// `websockets_trusted_proxy <network>`, once for each.
+pub(super) fn websockets_trusted_proxy(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+) -> Result<(), Fault> {
+    let word = args.word()?;
+    let network = Network::parse(word).ok_or_else(|| args.invalid(word))?;
+    draft
+        .listener()?
+        .settings
+        .websockets_trusted_proxies
+        .push(network);
+    Ok(())
+}
+
+impl ListenerDraft {
+    /// What is missing for these options to do what they say: message and way out. A listener that is
+    /// open where the operator thinks it closed must not be.
+    fn transport_fault(&self) -> Option<(&'static str, &'static str)> {
+        let settings = &self.settings;
+        let proxy2 = settings.proxy_protocol == Some(ProxyVersion::V2);
+        let names = settings.certificate_name();
+        let from_proxy = proxy2 && matches!(names, None | Some(CertificateName::Common));
+        if settings.certfile.is_some() && settings.keyfile.is_none() {
+            return Some((
+                "Error: 'certfile' is set without 'keyfile'.",
+                "TLS needs both; add the file with the private key",
+            ));
+        }
+        if settings.keyfile.is_some() && settings.certfile.is_none() {
+            return Some((
+                "Error: 'keyfile' is set without 'certfile'.",
+                "TLS needs both; add the file with the certificate",
+            ));
+        }
+        if settings.has_tls() || from_proxy {
+            let has_cas = settings.cafile.is_some() || settings.capath.is_some();
+            let asks = settings.require_certificate || names.is_some();
+            if settings.has_tls() && asks && !has_cas {
+                return Some((
+                    "Error: Client certificates are asked for without 'cafile' or 'capath'.",
+                    "add the certificates of those who sign client certificates",
+                ));
+            }
+        } else if names.is_some() {
+            return Some((
+                "Error: The user name is to come from a certificate, on a listener without TLS.",
+                "add 'certfile', 'keyfile' and 'cafile'; the common name may also come with \
+                 'enable_proxy_protocol 2'",
+            ));
+        } else if settings.require_certificate {
+            return Some((
+                "Error: 'require_certificate' is set on a listener without TLS.",
+                "add 'certfile', 'keyfile' and 'cafile', or 'enable_proxy_protocol 2'",
+            ));
+        }
+        if settings.proxy_protocol_v2_require_tls && !proxy2 {
+            return Some((
+                "Error: 'proxy_protocol_v2_require_tls' is set without 'enable_proxy_protocol 2'.",
+                "only version 2 tells whether the client uses TLS",
+            ));
+        }
+        let has_proxies = !settings.websockets_trusted_proxies.is_empty();
+        if settings.websockets_forwarded_header.is_some() != has_proxies {
+            return Some((
+                "Error: 'websockets_forwarded_header' and 'websockets_trusted_proxy' need each other.",
+                "set both, or none",
+            ));
+        }
+        None
+    }
+
+    /// Options that do nothing on this listener.
+    fn idle_transport_options(&self) -> Vec<&'static str> {
+        let settings = &self.settings;
+        let mut idle = Vec::new();
+        if !settings.has_tls() {
+            let set = [
+                (settings.cafile.is_some(), "cafile"),
+                (settings.capath.is_some(), "capath"),
+                (settings.crlfile.is_some(), "crlfile"),
+                (settings.ciphers.is_some(), "ciphers"),
+                (settings.ciphers_tls13.is_some(), "ciphers_tls1.3"),
+            ];
+            idle.extend(set.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
+        }
+        if settings.protocol != Protocol::WebSockets {
+            let set = [
+                (!settings.websockets_origins.is_empty(), "websockets_origin"),
+                (settings.websockets_path.is_some(), "websockets_path"),
+                (
+                    settings.websockets_forwarded_header.is_some(),
+                    "websockets_forwarded_header",
+                ),
+            ];
+            idle.extend(set.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
+        }
+        idle
+    }
+}
+
+impl Draft {
+    /// Refuses listeners that would be less closed than their options say, and tells of options that do
+    /// nothing.
+    pub(super) fn check_transports(&mut self) {
+        let mut warnings = Vec::new();
+        for listener in &self.listeners {
+            let (file, line) = listener.place.clone();
+            if let Some((message, hint)) = listener.transport_fault() {
+                self.errors.push(ConfigError {
+                    file: file.clone(),
+                    line,
+                    message: message.to_owned(),
+                    hint: hint.to_owned(),
+                    exit_code: EXIT_CONFIG,
+                });
+            }
+            let idle = listener.idle_transport_options();
+            for name in idle {
+                let needs = if name.starts_with("websockets") {
+                    "'protocol websockets'"
+                } else {
+                    "'certfile' and 'keyfile'"
+                };
+                let text = format!("Warning: '{name}' has no effect without {needs}.");
+                warnings.push(((file.clone(), line), text));
+            }
+        }
+        for (place, text) in warnings {
+            self.note_at(place, NoteLevel::Warning, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
