@@ -309,6 +309,7 @@ impl Shard {
                 listener: &conn.origin.listener,
                 client_id,
                 user_name: access.identity.user_name.as_deref(),
+                rights: access.identity.rights.as_ref(),
             };
             match judge(&reviewed) {
                 Review::Stays => {}

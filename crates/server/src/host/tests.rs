@@ -30,7 +30,7 @@ impl Rig {
             .map(|poller| Mailbox::new(MAILBOX, poller.waker()))
             .collect();
         let shared = Arc::new(Shared {
-            guard: crate::access::Guard::new(Logger::disabled(), [7; 32]),
+            guard: crate::access::Guard::new(Logger::disabled(), clock, [7; 32]),
             tables: SharedLocks::new(1),
             directory: Directory::new(None),
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),

@@ -49,7 +49,7 @@ impl Rig {
             other.sender(Some(waker)),
         ]);
         let shared = Arc::new(Shared {
-            guard: Guard::new(Logger::disabled(), [7; 32]),
+            guard: Guard::new(Logger::disabled(), Clock::start(), [7; 32]),
             tables: SharedLocks::new(1),
             directory: Directory::new(None),
             loads: vec![AtomicUsize::new(0), AtomicUsize::new(0)],
