@@ -23,10 +23,10 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use crate::wrapping::Network;
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
 pub use logins::{HttpLogin, OAuth};
+pub use midge_access::lockout::Network;
 pub use options::reference;
 pub use settings::{
     CertificateName, DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync,

@@ -9,7 +9,7 @@ use midge_access::passwords::{Hashing, Verifier};
 use midge_access::scram::{Client, Mechanism};
 use midge_broker::{
     ConnId, Effects, Identity, ListenerSettings as Listener, LocalTables, Login, LoginAnswer,
-    Method, Origin, Says, Settings, Shard, SharedTables, Shown, Step, Time,
+    Method, Origin, Says, Settings, Shard, SharedTables, Step, Time,
 };
 use midge_codec::{ReasonCode, Version};
 use midge_reactor::Clock;
@@ -48,6 +48,7 @@ fn address() -> SocketAddr {
 
 fn login(conn: ConnId, says: Says) -> Login {
     Login {
+        shown: midge_broker::Shown::default(),
         conn,
         listener: Arc::new(Listener::default()),
         address: Some(address()),
@@ -55,7 +56,6 @@ fn login(conn: ConnId, says: Says) -> Login {
         client_id_is_assigned: false,
         version: Version::V5,
         says,
-        shown: Shown::default(),
     }
 }
 
@@ -216,6 +216,25 @@ fn mqtt5_4_12_0_1_a_method_that_is_not_offered_is_a_bad_one() {
         let (reason, _) = refused(rig.judge(conn, enhanced(method)).unwrap());
         assert_eq!(reason, ReasonCode::BAD_AUTHENTICATION_METHOD, "{name}");
     }
+}
+
+#[test]
+fn where_certificates_say_who_comes_nothing_else_does() {
+    let rig = Rig::new();
+    let [conn] = connections();
+    let settings = ListenerSettings {
+        password_file: Some(rig._folder.path().join("passwords")),
+        use_identity_as_username: true,
+        ..ListenerSettings::default()
+    };
+    rig.guard.set_listeners(&[(0, settings)]).unwrap();
+    let answer = rig.scram(conn, "SCRAM-SHA-256", "alice", b"pencil", enhanced);
+    assert_eq!(refused(answer).0, ReasonCode::BAD_AUTHENTICATION_METHOD);
+    assert!(
+        refused(rig.judge(conn, connect("bob", "pencil")).unwrap())
+            .1
+            .contains("certificate")
+    );
 }
 
 #[test]

@@ -20,8 +20,8 @@ impl Draft {
     ) -> Result<Config, ConfigErrors> {
         self.check_duplicate_listeners();
         self.check_persistence();
-        self.check_logins();
         self.check_transports();
+        self.check_logins();
         match ConfigErrors::gather(std::mem::take(&mut self.errors)) {
             Some(errors) => Err(errors),
             None => Ok(self.finish(command_line, environment)),

@@ -7,14 +7,13 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use midge_access::lockout;
+use midge_access::lockout::{self, Network};
 use midge_transport::proxy::ProxyVersion;
 use midge_transport::tls::TlsVersion;
 use midge_transport::websocket::ForwardedHeader;
 
 use super::logins::{HttpLogin, OAuth};
 use crate::log::LogSettings;
-use crate::wrapping::Network;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
 macro_rules! settings {
@@ -141,8 +140,7 @@ settings! {
         /// Milliseconds by which a refusal is held back at most.
         "auth_fail_delay_max" => auth_fail_delay_max_ms: u32 = 5_000,
         /// Addresses and networks that are never banned.
-        "auth_fail_exempt" => auth_fail_exempt: Vec<lockout::Network> =
-            lockout::Network::LOOPBACK.to_vec(),
+        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> = Network::LOOPBACK.to_vec(),
 
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
@@ -190,6 +188,8 @@ settings! {
         "certfile" => certfile: Option<PathBuf> = None,
         /// The private key of `certfile`.
         "keyfile" => keyfile: Option<PathBuf> = None,
+        /// Other certificates with their keys, for other names of hosts.
+        "additional_certificate" => additional_certificates: Vec<(PathBuf, PathBuf)> = Vec::new(),
         /// The authorities that client certificates are checked against.
         "cafile" => cafile: Option<PathBuf> = None,
         /// The same, as a directory of files that are named by hashes.
