@@ -18,3 +18,5 @@ mod reload;
 mod sessions;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod transports;
