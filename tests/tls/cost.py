@@ -1,7 +1,7 @@
 """What TLS and WebSocket cost the broker: CPU per message against plain TCP in one run, and memory for each
 client that does nothing.
 
-    target/third-party/venv/bin/python tests/tls/cost.py [--rounds 20] [--idle 2000]
+    target/third-party/venv/bin/python tests/tls/cost.py [--rounds 60] [--idle 2000]
 
 A publisher sends chunks of QoS 0 messages of 100 bytes and a subscriber takes them, over the same kind of
 listener; kinds take turns, so that what else the machine does meets all of them. `single` waits for each
@@ -95,7 +95,7 @@ def cpu_seconds(pid):
 def main():
     """Prints what it finds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--idle", type=int, default=2000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="midge-cost-") as folder:
