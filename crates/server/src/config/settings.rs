@@ -188,6 +188,8 @@ settings! {
         "certfile" => certfile: Option<PathBuf> = None,
         /// The private key of `certfile`.
         "keyfile" => keyfile: Option<PathBuf> = None,
+        /// Other certificates with their keys, for other names of hosts.
+        "additional_certificate" => additional_certificates: Vec<(PathBuf, PathBuf)> = Vec::new(),
         /// The authorities that client certificates are checked against.
         "cafile" => cafile: Option<PathBuf> = None,
         /// The same, as a directory of files that are named by hashes.
