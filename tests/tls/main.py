@@ -339,6 +339,21 @@ def authority_folder(place):
         require_equal(status, 0, text)
 
 
+def several_hosts(place):
+    """Clients get the certificate of the host that they ask for."""
+    other = place.ca.sign("other", "/CN=other", "DNS:broker.example.org,DNS:*.example.net")
+    options = f"{place.certificates}additional_certificate {other[0]} {other[1]}\n"
+    with Listeners(tls=options) as listeners:
+        for host in ("localhost", "broker.example.org", "a.example.net"):
+            mqtt_works(tls_socket(listeners.ports["tls"], place, host))
+        try:
+            tls_socket(listeners.ports["tls"], place, "elsewhere.example.org")
+        except ssl.SSLCertVerificationError as error:
+            require("localhost" in str(error) or "Hostname mismatch" in str(error), str(error))
+        else:
+            raise AssertionError("a certificate for a host that there is none for")
+
+
 def user_names(place):
     """The user name is what the certificate says, whatever CONNECT does."""
     kinds = {
@@ -817,6 +832,7 @@ TESTS = [
     ("TLS mutual", mutual),
     ("TLS dates ignored", dates_ignored),
     ("TLS capath", authority_folder),
+    ("TLS several hosts", several_hosts),
     ("TLS user names", user_names),
     ("TLS certificates change", reload),
     ("TLS revoked later", revoked_later),

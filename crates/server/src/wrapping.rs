@@ -149,8 +149,16 @@ impl Loaded {
         let (Some(certificate), Some(key)) = (&settings.certfile, &settings.keyfile) else {
             return Ok(None);
         };
-        let certificate = self.read("certfile", certificate)?;
-        let key = self.read("keyfile", key)?;
+        let mut pairs = vec![(
+            self.read("certfile", certificate)?,
+            self.read("keyfile", key)?,
+        )];
+        for (certificate, key) in &settings.additional_certificates {
+            pairs.push((
+                self.read("additional_certificate", certificate)?,
+                self.read("additional_certificate", key)?,
+            ));
+        }
         let mut cas = Vec::new();
         if let Some(path) = &settings.cafile {
             cas.push(self.read("cafile", path)?);
@@ -164,10 +172,13 @@ impl Loaded {
         }
         let cas: Vec<_> = cas.iter().map(Text::as_pem).collect();
         let lists: Vec<_> = lists.iter().map(Text::as_pem).collect();
-        let certificates = [ServerCertificate {
-            chain: certificate.as_pem(),
-            key: key.as_pem(),
-        }];
+        let certificates: Vec<_> = pairs
+            .iter()
+            .map(|(chain, key)| ServerCertificate {
+                chain: chain.as_pem(),
+                key: key.as_pem(),
+            })
+            .collect();
         let mut options = ServerTlsOptions::new(
             &certificates,
             Arc::clone(&shared.tickets),

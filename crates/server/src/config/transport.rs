@@ -10,6 +10,17 @@ use super::value::{Args, Fault};
 use super::{CertificateName, NoteLevel, Protocol};
 use midge_access::lockout::Network;
 
+/// `additional_certificate <certfile> <keyfile>`, once for each.
+pub(super) fn additional_certificate(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let pair = (args.word()?.into(), args.word()?.into());
+    draft
+        .listener()?
+        .settings
+        .additional_certificates
+        .push(pair);
+    Ok(())
+}
+
 /// `tls_version tlsv1.2` or `tlsv1.3`.
 pub(super) fn tls_version(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
     draft.listener()?.settings.tls_version = match args.word()? {
@@ -162,6 +173,10 @@ impl ListenerDraft {
         let mut idle = Vec::new();
         if !settings.has_tls() {
             let set = [
+                (
+                    !settings.additional_certificates.is_empty(),
+                    "additional_certificate",
+                ),
                 (settings.cafile.is_some(), "cafile"),
                 (settings.capath.is_some(), "capath"),
                 (settings.crlfile.is_some(), "crlfile"),

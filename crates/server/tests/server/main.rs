@@ -20,3 +20,5 @@ mod reload;
 mod sessions;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod transports;

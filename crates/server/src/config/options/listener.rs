@@ -8,7 +8,7 @@ use crate::config::forms::{
     port, protocol, socket_domain,
 };
 use crate::config::transport::{
-    enable_proxy_protocol, tls_keyform, tls_version, use_san_as_username,
+    additional_certificate, enable_proxy_protocol, tls_keyform, tls_version, use_san_as_username,
     websockets_forwarded_header, websockets_origin, websockets_path, websockets_trusted_proxy,
 };
 
@@ -25,6 +25,17 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "The protocol versions that clients of this listener may use.",
     )
     .reads(accept_protocol_versions),
+    OptionDef::new(
+        "additional_certificate",
+        Listener,
+        Form("<certfile> <keyfile>"),
+        "",
+        "Another certificate and its key, for clients that ask for a host that is in it and not in \
+         certfile (SNI).",
+    )
+    .by_midge()
+    .adds()
+    .reads(additional_certificate),
     OptionDef::new(
         "bind_address",
         super::Scope::General,

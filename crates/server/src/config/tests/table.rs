@@ -15,6 +15,7 @@ fn sample(option: &options::OptionDef) -> String {
         "auth_fail_exempt" => return "192.0.2.0/24".to_owned(),
         "persistence_sync" => return "1000".to_owned(),
         "log_timestamp_format" => return "%Y".to_owned(),
+        "additional_certificate" => return "cert.pem key.pem".to_owned(),
         "websockets_trusted_proxy" => return "192.0.2.0/24".to_owned(),
         _ => {}
     }
@@ -75,7 +76,7 @@ fn every_name_is_listed_once() {
         reference()
             .filter(|option| option.origin == Origin::Midge)
             .count(),
-        40
+        41
     );
 }
 
