@@ -24,23 +24,32 @@ UNKNOWN_KEY_INTERVAL = 30
 
 NOT_AUTHORIZED = 0x87
 
+#: The packet of enhanced authentication.
+AUTH = 15
+
+#: The first message of SCRAM without its header.
+SCRAM_FIRST = b"n=alice,r=rOprNGfwEbeRWgbNEkqO"
+
 
 class Client:
     """A client of 5.0 that notes how it fared."""
 
-    def __init__(self, broker, token, user_name="any", bearer=False):
+    def __init__(self, broker, token, user_name="any", bearer=False, header=False):
         self.code = self.end = None
         self._answered, self._ended = threading.Event(), threading.Event()
         self._client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id="sensor-7",
             protocol=mqtt.MQTTv5,
+            transport="websockets" if header else "tcp",
             reconnect_on_failure=False,
         )
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         properties = Properties(PacketTypes.CONNECT)
-        if bearer:
+        if header:
+            self._client.ws_set_options(headers={"Authorization": f"Bearer {token}"})
+        elif bearer:
             properties.AuthenticationMethod = "OAUTHBEARER"
             properties.AuthenticationData = f"n,,\x01auth=Bearer {token}\x01\x01".encode()
         else:
@@ -107,6 +116,14 @@ def by_bearer(setting):
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA", bearer=True), NOT_AUTHORIZED, "another")
 
 
+def by_header(setting):
+    """The same token lets paho in by the header of its WebSocket upgrade, and no other does."""
+    broker = setting.broker("protocol websockets\n")
+    token = setting.provider.token("ES256")
+    require_equal(log_in(broker, token, header=True), 0, "the login")
+    require_equal(log_in(broker, token[:-8] + "AAAAAAAA", header=True), NOT_AUTHORIZED, "another")
+
+
 def refused(setting):
     """Tokens that are over, changed or for somebody else are refused, and the log says why."""
     broker = setting.broker("oauth_leeway 0\n")
@@ -118,7 +135,7 @@ def refused(setting):
     token = setting.provider.token("ES256")
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA"), NOT_AUTHORIZED, "a changed token")
     text = broker.log.read_text()
-    require("method token: the token expired" in text, text[-500:])
+    require("token: the token expired" in text, text[-500:])
     require("Login failed: address 127.0.0.1, failures " in text, text[-500:])
     other = setting.broker(audience="urn:midge:other")
     require_equal(log_in(other, token), NOT_AUTHORIZED, "a token for somebody else")
@@ -227,7 +244,7 @@ def raw_login(broker, password):
 
 
 def scram(setting):
-    """A user of a password file that midge passwd wrote logs in by SCRAM-SHA-256, and not without knowing."""
+    """A user of a file of midge passwd logs in by SCRAM-SHA-256 and again, and not with another password."""
     path = setting.folder / "passwords"
     command = [setting.midge, "passwd", "-H", "scram-sha-256", "-c", "-b", str(path), "alice", "pencil"]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
@@ -237,31 +254,39 @@ def scram(setting):
 
 
 def scram_login(broker, password):
-    """The reason code of a login as alice."""
+    """The reason code of a login as alice; one that is let in authenticates again."""
     peer = Peer(broker.host, broker.port)
-    bare = "n=alice,r=rOprNGfwEbeRWgbNEkqO"
     header = string("MQTT") + bytes([5, 2]) + struct.pack("!H", 60)
-    properties = authentication(b"n,," + bare.encode())
-    peer.send(packet(CONNECT, header + properties + string("scram")))
-    first, body = peer.read()
-    require_equal((first, body[0]), (0xF0, 0x18), "the challenge")
+    peer.send(packet(CONNECT, header + authentication(b"n,," + SCRAM_FIRST) + string("scram")))
+    signature = scram_answer(peer, password)
+    body = peer.expect(CONNACK)
+    if body[1] == 0:
+        require_equal(data_of(body[2:]), signature, "what shows that the broker has the keys")
+        peer.send(packet(AUTH, b"\x19" + authentication(b"n,," + SCRAM_FIRST)))
+        signature = scram_answer(peer, password)
+        again = peer.expect(AUTH)
+        require_equal(again[0], 0, "the second authentication")
+        require_equal(data_of(again[1:]), signature, "what shows it once more")
+    peer.close()
+    return body[1]
+
+
+def scram_answer(peer, password):
+    """Answers a challenge; returns what the broker has to send if it has the keys."""
+    body = peer.expect(AUTH)
+    require_equal(body[0], 0x18, "the challenge")
     challenge = data_of(body[1:]).decode()
     fields = dict(part.split("=", 1) for part in challenge.split(","))
     salted = hashlib.pbkdf2_hmac("sha256", password, base64.b64decode(fields["s"]), int(fields["i"]))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     without_proof = f"c=biws,r={fields['r']}"
-    message = f"{bare},{challenge},{without_proof}".encode()
+    message = SCRAM_FIRST + f",{challenge},{without_proof}".encode()
     signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
     proof = bytes(one ^ other for one, other in zip(client_key, signature))
     last = f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
-    peer.send(packet(15, b"\x18" + authentication(last)))
-    body = peer.expect(CONNACK)
-    if body[1] == 0:
-        server_key = hmac.digest(salted, b"Server Key", "sha256")
-        signature = base64.b64encode(hmac.digest(server_key, message, "sha256"))
-        require_equal(data_of(body[2:]), b"v=" + signature, "what shows that the broker has the keys")
-    peer.close()
-    return body[1]
+    peer.send(packet(AUTH, b"\x18" + authentication(last)))
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    return b"v=" + base64.b64encode(hmac.digest(server_key, message, "sha256"))
 
 
 def authentication(data):
@@ -281,6 +306,7 @@ def data_of(properties):
 TESTS = {
     "paho logs in with a token": by_password,
     "paho logs in by OAUTHBEARER": by_bearer,
+    "paho logs in by the header of its WebSocket": by_header,
     "tokens that the broker refuses": refused,
     "a client goes with its token": goes,
     "a broker and key rotation": rotation,

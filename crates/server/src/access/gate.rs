@@ -7,8 +7,9 @@ use std::time::Duration;
 use midge_access::passwords::{self, DecoyKey, PasswordFile};
 use midge_access::scram::Mechanism;
 use midge_access::tokens::HashKey;
+use midge_access::tokens::oauthbearer;
 use midge_access::{Client, acl, dynsec};
-use midge_broker::{Identity, Method, Rights, Time};
+use midge_broker::{Identity, Method, Rights, Shown, Time};
 use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
@@ -226,19 +227,16 @@ impl Gate {
     /// Judges a CONNECT without enhanced authentication, as far as that costs nothing.
     pub(super) fn judge(
         self: &Arc<Self>,
-        who: &Who,
+        who: &mut Who,
         said: Option<&str>,
         password: Option<Box<[u8]>>,
+        shown: &Shown,
     ) -> Judged {
         if self.settings.certificate_name().is_some() {
-            return Judged::At(self.judge_certificate(who));
-        }
-        if let (Some(_), None, Some(token)) = (&self.tokens, &password, &who.bearer) {
-            return self.token(who, token.clone(), None, false);
+            return Judged::At(self.judge_certificate(who, shown.certificate_name.as_ref()));
         }
         let tokens = self.tokens.as_ref();
-        let token = tokens.and_then(|tokens| tokens.token_in(said, password.as_deref()));
-        if let Some(token) = token {
+        if let Some(token) = self.token_of(said, password.as_deref(), shown) {
             return self.token(who, token, None, false);
         }
         let ask_http = |password| {
@@ -305,26 +303,31 @@ impl Gate {
         })))
     }
 
-    /// Whether the password of a CONNECT is a token.
-    pub(super) fn is_token(&self, said: Option<&str>, password: Option<&[u8]>) -> bool {
-        let tokens = self.tokens.as_ref();
-        tokens.is_some_and(|tokens| tokens.is_token(said, password))
+    /// Whether the user name of a CONNECT says nothing: a token or a certificate says who comes.
+    pub(super) fn ignores_name(
+        &self,
+        said: Option<&str>,
+        password: Option<&[u8]>,
+        shown: &Shown,
+    ) -> bool {
+        let is_certified = self.settings.certificate_name().is_some();
+        is_certified || self.token_of(said, password, shown).is_some()
     }
 
-    /// Judges a login where certificates say who comes: no password is asked, and what CONNECT says does
-    /// not count.
-    fn judge_certificate(&self, who: &Who) -> Verdict {
-        let Some(name) = &who.certificate_name else {
-            let why = "the connection has shown none with the name that is to be the user's";
-            let refused = Refused::new(CERTIFICATE, why);
-            return refused
-                .because(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
-                .into();
+    /// The token of a CONNECT, or else that of the WebSocket upgrade before it.
+    fn token_of(
+        &self,
+        said: Option<&str>,
+        password: Option<&[u8]>,
+        shown: &Shown,
+    ) -> Option<Box<str>> {
+        let tokens = self.tokens.as_ref()?;
+        let in_header = || {
+            let header = shown.authorization.as_deref()?;
+            oauthbearer::bearer_token(header).map(Into::into)
         };
-        match self.identity(who, Some(name), Brought::default()) {
-            Ok(identity) => Verdict::Accepted(identity),
-            Err(refused) => refused.into(),
-        }
+        let token = tokens.token_in(said, password);
+        token.or_else(|| password.is_none().then(in_header).flatten())
     }
 
     fn judge_anonymous(&self, who: &Who) -> Verdict {
@@ -338,13 +341,18 @@ impl Gate {
         }
     }
 
+    /// Whether enhanced authentication has a place here: not where certificates say who comes.
+    pub(super) const fn offers_methods(&self) -> bool {
+        self.settings.certificate_name().is_none()
+    }
+
     /// The password file, if an authentication method of that name can use it.
     ///
     /// # Errors
     /// `[MQTT5-4.12.0-1]`: the method is not offered.
     pub(super) fn scram(&self, name: &str) -> Result<(&PasswordFile, Mechanism), Refused> {
         match (&self.passwords, scram::mechanism(name)) {
-            (Some(file), Some(mechanism)) => Ok((file, mechanism)),
+            (Some(file), Some(mechanism)) if self.offers_methods() => Ok((file, mechanism)),
             _ => {
                 let why = format!("the authentication method '{name}' is not offered");
                 Err(Refused::new(ENHANCED, why).because(ReasonCode::BAD_AUTHENTICATION_METHOD))
@@ -379,6 +387,23 @@ impl Gate {
             expires: brought.expires,
             method: brought.method,
         }))
+    }
+
+    /// Judges a login where certificates say who comes: no password is asked, and what CONNECT says does
+    /// not count.
+    fn judge_certificate(&self, who: &Who, name: Option<&Arc<str>>) -> Verdict {
+        if name.is_none() {
+            let why =
+                "the connection has shown no certificate with the name that is to be the user's";
+            let refused = Refused::new(CERTIFICATE, why);
+            return refused
+                .because(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
+                .into();
+        }
+        match self.identity(who, name, Brought::default()) {
+            Ok(identity) => Verdict::Accepted(identity),
+            Err(refused) => refused.into(),
+        }
     }
 
     /// What a client may do; `None` for everything.

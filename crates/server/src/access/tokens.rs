@@ -199,17 +199,9 @@ impl Tokens {
         password: Option<&[u8]>,
     ) -> Option<Box<str>> {
         let text = password.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        self.is_token(user_name, password)
-            .then(|| text.unwrap_or_default().into())
-    }
-
-    /// Whether the password of a CONNECT is a token.
-    pub(super) fn is_token(&self, user_name: Option<&str>, password: Option<&[u8]>) -> bool {
         match &self.settings.token_username {
-            Some(name) => user_name == Some(name),
-            None => password
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .is_some_and(looks_signed),
+            Some(name) => (user_name == Some(name)).then(|| text.unwrap_or_default().into()),
+            None => text.filter(|text| looks_signed(text)).map(Into::into),
         }
     }
 
@@ -394,10 +386,14 @@ impl Tokens {
     }
 }
 
-/// What a refused token counts as: one that could not be judged says nothing against the client.
+/// What a refused token counts as. One that could not be judged says nothing against the client, nor does a
+/// real one whose time is not now: when a provider is down, all devices of a site come with such tokens.
 pub(super) fn refused(method: &'static str, refusal: &Refusal, tried: &[u8]) -> Refused {
     match refusal {
-        Refusal::NoKeys(_) | Refusal::NoAnswer(_) => Refused::new(method, refusal.to_string()),
+        Refusal::NoKeys(_)
+        | Refusal::NoAnswer(_)
+        | Refusal::Expired { .. }
+        | Refusal::NotYet { .. } => Refused::new(method, refusal.to_string()),
         _ => Refused::guess(method, refusal.to_string(), tried),
     }
 }

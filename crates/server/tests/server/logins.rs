@@ -15,7 +15,7 @@ use midge_server::config::Config;
 use rcgen::{KeyPair, PKCS_ED25519, SigningKey as _};
 use tempfile::TempDir;
 
-use crate::client::{Broker, Came, Client, V3, V5, hello, on_free_port, publish, tcp};
+use crate::client::{Broker, Came, Client, V3, V5, eventually, hello, on_free_port, publish, tcp};
 
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -203,6 +203,22 @@ fn bad_tokens_ban_no_user_name_that_all_devices_may_have() {
 }
 
 #[test]
+fn tokens_that_are_over_ban_nobody_and_forged_ones_do() {
+    let signer = Signer::new();
+    let broker = signer.broker("auth_fail_max 3\nauth_fail_exempt none\n");
+    let log_in = |token: &str| reason(&broker, &with_password(V5, "", token)).1;
+    for secs in 100..110 {
+        let over = signer.token("alice", "broker", -secs, "");
+        assert_eq!(log_in(&over), 0x87);
+    }
+    assert_eq!(log_in(&signer.good()), 0);
+    for _ in 0..3 {
+        assert_eq!(log_in(&Signer::new().good()), 0x87);
+    }
+    assert_eq!(log_in(&signer.good()), 0x87);
+}
+
+#[test]
 fn the_rules_of_a_token_outlive_a_reload_of_others() {
     let signer = Signer::new();
     let acl = signer.folder.path().join("acl");
@@ -314,6 +330,71 @@ fn the_http_back_end_decides_about_unknown_users_and_its_silence_refuses() {
     );
     assert_eq!(reason(&broker, &with_password(V5, "known", "own")).1, 0);
     assert_eq!(asked.load(SeqCst), 3);
+}
+
+#[test]
+fn the_broker_shows_its_token_to_the_back_end() {
+    let (port, _) = back_end(|request| {
+        let request = request.to_lowercase();
+        let allow = request.contains("\r\nauthorization: bearer s3cret\r\n");
+        Some(format!(r#"{{"allow":{allow}}}"#))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    fs::write(&secret, "s3cret\n").unwrap();
+    let url = format!("http_login_url http://127.0.0.1:{port}/\n");
+    let broker = strict(&url);
+    assert_eq!(reason(&broker, &with_password(V5, "u", "p")).1, 0x87);
+    let broker = strict(&format!(
+        "{url}http_login_token_file {}\n",
+        secret.display()
+    ));
+    assert_eq!(reason(&broker, &with_password(V5, "u", "p")).1, 0);
+}
+
+#[test]
+fn a_silent_back_end_holds_up_nobody_else() {
+    let (port, asked) = back_end(|_| None);
+    let broker = strict(&format!(
+        "http_login_url http://127.0.0.1:{port}/\nhttp_login_timeout 20000\nallow_anonymous true\n"
+    ));
+    // More than there are workers, and more than are asked about at once.
+    let waiting: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut client = Client::new(tcp(broker.address), V5);
+            client.send(&Packet::Connect(with_password(V5, "u", "p")));
+            client
+        })
+        .collect();
+    eventually(|| (asked.load(SeqCst) >= 4).then_some(()));
+    for _ in 0..4 {
+        let (mut client, found) = reason(&broker, &hello(V5, "anonymous"));
+        assert_eq!(found, 0);
+        client.expect_silence();
+    }
+    // Nobody is there any more when their answers come.
+    drop(waiting);
+    let (mut client, _) = reason(&broker, &hello(V5, "anonymous"));
+    client.expect_silence();
+}
+
+#[test]
+fn a_key_file_that_changes_is_read_again() {
+    let signer = Signer::new();
+    let broker = signer.broker("");
+    let next = Signer::new();
+    let log_in = |token: &str| reason(&broker, &with_password(V5, "", token)).1;
+    assert_eq!(log_in(&next.good()), 0x87);
+    // Nonsense changes nothing.
+    fs::write(signer.folder.path().join("key.pem"), "nonsense").unwrap();
+    assert_eq!(log_in(&signer.good()), 0);
+    fs::write(
+        signer.folder.path().join("key.pem"),
+        next.key.public_key_pem(),
+    )
+    .unwrap();
+    eventually(|| (log_in(&next.good()) == 0).then_some(()));
+    assert_eq!(log_in(&signer.good()), 0x87);
 }
 
 #[test]
