@@ -44,8 +44,8 @@ GROUPS = {
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "oauth": (
-        install.oauth,
-        lambda: [sys.executable, program("oauth/main.py"), str(install.oauth_folder(ROOT))],
+        lambda root: install.oauth(root) or install.python(root),
+        lambda: [str(install.venv_python(ROOT)), program("oauth/main.py"), str(install.oauth_folder(ROOT))],
         600,
     ),
     "tls": (
@@ -54,7 +54,7 @@ GROUPS = {
         600,
     ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
-    "files": (None, lambda: [sys.executable, program("files/main.py")], 300),
+    "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 

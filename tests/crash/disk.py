@@ -41,6 +41,9 @@ QUOTA_EXCEEDED = 0x97
 COPIES = 3
 COPY_PAUSE = 1.0
 
+#: Attempts at one copy that no checkpoint comes in between.
+COPY_ATTEMPTS = 30
+
 
 class Peer(wire.Peer):
     """A client with a kept session that does one thing after the other."""
@@ -382,10 +385,7 @@ def copied_while_running(folder):
             flow.start()
         for number in range(COPIES):
             time.sleep(COPY_PAUSE)
-            before = list(flows[0].acknowledged)
-            target = folder / f"copy{number}"
-            subprocess.run(["cp", "-r", str(victim.store), str(target)], check=True)
-            copies.append((target, before))
+            copies.append(whole_copy(victim.store, folder / f"copy{number}", flows[0]))
         for flow in flows:
             flow.stop()
     finally:
@@ -394,6 +394,18 @@ def copied_while_running(folder):
         require(before, "nothing was acknowledged before the copy")
         judge_copy(Victim(store=target), before)
     print(f"   {len(copies)} copies, the last after {len(copies[-1][1])} acknowledged messages", flush=True)
+
+
+def whole_copy(store, target, flow):
+    """Copies the store, again when a checkpoint takes files away meanwhile, and tells what was safe before."""
+    for _ in range(COPY_ATTEMPTS):
+        before = list(flow.acknowledged)
+        copied = subprocess.run(["cp", "-r", str(store), str(target)], capture_output=True, text=True)
+        if copied.returncode == 0:
+            return target, before
+        require("No such file" in copied.stderr, copied.stderr)
+        shutil.rmtree(target, ignore_errors=True)
+    raise AssertionError(f"no whole copy in {COPY_ATTEMPTS} attempts: {copied.stderr}")
 
 
 def judge_copy(victim, before):

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import table
 from harness import install, wire
 from harness.broker import Broker, find_binary
-from harness.report import Report, Skip, require, require_equal
+from harness.report import Report, require, require_equal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -68,11 +68,6 @@ class Tools:
         self.mosquitto = install.mosquitto_program("mosquitto")
         self.mosquitto_passwd = install.mosquitto_program("mosquitto_passwd")
 
-    def need_mosquitto(self):
-        """Skips the test when there is nothing to compare with."""
-        if not (self.mosquitto and self.mosquitto_passwd):
-            raise Skip("Debian's mosquitto is not installed")
-
     def run(self, *arguments, code=0, typed=""):
         """Runs a program to its end and gives what it printed."""
         result = subprocess.run(
@@ -112,7 +107,6 @@ PASSWORDS = {"alice": "correct horse", "bob smith": "ü€ 𝄞", "carol": "x" *
 
 def passwords_of_midge(tools, folder, hashing):
     """What `midge passwd` writes lets the same people into Mosquitto."""
-    tools.need_mosquitto()
     path = folder.path / f"{hashing}-midge"
     for number, (user, password) in enumerate(PASSWORDS.items()):
         create = ["-c"] if number == 0 else []
@@ -123,7 +117,6 @@ def passwords_of_midge(tools, folder, hashing):
 
 def passwords_of_mosquitto(tools, folder, hashing):
     """What mosquitto_passwd writes is what Midge reads, also when both have written."""
-    tools.need_mosquitto()
     path = folder.path / f"{hashing}-debian"
     for number, (user, password) in enumerate(PASSWORDS.items()):
         create = ["-c"] if number == 0 else []
@@ -143,7 +136,6 @@ def passwords_of_mosquitto(tools, folder, hashing):
 
 def plain_passwords(tools, folder):
     """Both tools hash a file of plain passwords so that the other side lets people in."""
-    tools.need_mosquitto()
     plain = {user: password for user, password in PASSWORDS.items() if not password.startswith("$")}
     text = "".join(f"{user}:{password}\n" for user, password in plain.items())
     ours, theirs = folder.write("plain-midge", text), folder.write("plain-debian", text)
@@ -167,7 +159,6 @@ def scram_keys(tools, folder, hashing):
     client_key = hmac.digest(salted, b"Client Key", function)
     expected = hashlib.new(function, client_key).digest(), hmac.digest(salted, b"Server Key", function)
     require_equal((base64.b64decode(stored), base64.b64decode(server)), expected, "keys")
-    tools.need_mosquitto()
     tools.run(tools.midge, "passwd", "-H", "sha512-pbkdf2", "-b", path, "bob", "b")
     path.chmod(0o644)
     broker = start(tools, folder, f"allow_anonymous false\npassword_file {path}\n")
@@ -266,7 +257,6 @@ def decisions_of_midge(tools, path, questions):
 
 def access(tools, folder, case):
     """Mosquitto and Midge decide alike, and as the table says; where they differ, as it says."""
-    tools.need_mosquitto()
     path = folder.write(case.name.replace(" ", "-"), case.rules + WITNESSES)
     questions = case.questions()
     ours = decisions_of_midge(tools, path, questions)
@@ -282,7 +272,6 @@ def access(tools, folder, case):
 
 def wrong_access_files(tools, folder, number, rules):
     """What Mosquitto does not start with, Midge refuses."""
-    tools.need_mosquitto()
     path = folder.write(f"wrong-{number}", rules)
     tools.run(tools.midge, "check", "acl", "--acl-file", path, code=3)
     try:

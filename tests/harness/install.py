@@ -88,9 +88,14 @@ def debian(_root):
     return f"mosquitto-clients is not installed ({problem})" if problem else None
 
 
+def mosquitto(_root):
+    """Debian's broker, which is only used where somebody has installed it: the package starts a service."""
+    missing = [name for name in ("mosquitto", "mosquitto_passwd") if not mosquitto_program(name)]
+    return f"Debian's package mosquitto is not installed: no {' and no '.join(missing)}" if missing else None
+
+
 def mosquitto_program(name):
-    """The path of a program of Debian's package mosquitto, which starts a service where it is installed, so
-    that it is only used where somebody wanted it."""
+    """The path of a program of that package; None without it."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
 
 

@@ -3,7 +3,7 @@
     tests/oauth/main.py <folder of node_modules> [--test WORDS]
 
 The provider is oidc-provider from npm on a port of 127.0.0.1; our side is the example `oauth_login` of
-crates/server, which reads commands and answers with one line each.
+crates/server, which reads commands and answers with one line each, and in logins.py the built broker.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -22,6 +23,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))
 
+import logins
+from harness.broker import Broker, find_binary
 from harness.report import Report, require, require_equal
 
 #: Seconds that a process may take for one line.
@@ -118,8 +121,23 @@ class Setting:
 
     def __init__(self, folder, binary):
         self.provider = Provider(folder)
+        self.midge = find_binary(ROOT)
+        self._folder = tempfile.TemporaryDirectory(prefix="midge-oauth-")
+        self.folder = pathlib.Path(self._folder.name)
         self._binary = binary
         self._ours = []
+        self._brokers = []
+
+    def broker(self, options="", audience=None, tokens=True):
+        """A broker that takes the tokens of the provider."""
+        text = "user root\nauth_fail_delay 0\n"
+        if tokens:
+            text += f"oauth_issuer {self.provider.issuer}\n"
+            text += f"oauth_audience {audience or self.provider.audience}\n"
+            text += "oauth_username_claim sub client_id\n"
+        broker = Broker(self.midge, text + options)
+        self._brokers.append(broker)
+        return broker
 
     def ours(self, issuer=None, audience=None, client=BROKER, leeway=60):
         """Our side; options make it expect something else."""
@@ -133,7 +151,11 @@ class Setting:
         """Ends all processes."""
         for lines in self._ours:
             lines.stop()
+        for broker in self._brokers:
+            broker.stop()
+            broker.clean_up()
         self.provider.stop()
+        self._folder.cleanup()
 
 
 OK = "ok device:7 sensors,garden"
@@ -285,6 +307,7 @@ TESTS = {
     "opaque tokens": opaque,
     "a revoked token": revoked,
     "a wrong secret of the broker": wrong_secret,
+    **logins.TESTS,
 }
 
 

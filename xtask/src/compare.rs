@@ -11,9 +11,9 @@ use crate::Outcome;
 use crate::process::{cargo, run};
 use crate::workspace::Workspace;
 
-mod contender;
-mod scenario;
-mod table;
+pub(crate) mod contender;
+pub(crate) mod scenario;
+pub(crate) mod table;
 
 use contender::{Contender, Running};
 use scenario::{SCENARIOS, Scenario};
@@ -22,7 +22,7 @@ use table::{Facts, Samples};
 /// Where the table is kept.
 const DOCUMENT: &str = "docs/performance.md";
 
-/// The parts of the document that `--write` replaces are between these.
+/// The part of the document that `--write` replaces is between these.
 const MARKS: [&str; 2] = [
     "<!-- bench-compare begins -->",
     "<!-- bench-compare ends -->",
@@ -106,13 +106,8 @@ impl Options {
 
 /// Measures and prints the table; `false` if a run lost, repeated or disordered messages, or failed.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> Outcome<bool> {
-    let packages = ["--package", "midge", "--package", "midge-relay"];
-    run(cargo(&workspace.root)
-        .args(["build", "--release"])
-        .args(packages))?;
     let folder = workspace.target().join("bench-compare");
-    take_programs(&workspace.target().join("release"), &folder)
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    build_programs(workspace, &["midge", "midge-relay"], &folder)?;
     let contenders = contender::all(&folder);
     if !contenders.iter().any(Contender::is_mosquitto) {
         println!("skipped: mosquitto is not installed, so the table has no column for it");
@@ -149,18 +144,31 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Outcome<bool>
     let text = table::markdown(chosen, &contenders, &samples, &facts);
     println!("\n{text}");
     if options.write {
-        write(workspace, &text)?;
+        write(workspace, MARKS, &text)?;
     }
     Ok(passed)
 }
 
-/// Copies the programs to a folder of their own: another build must not change them during the run.
-fn take_programs(release: &Path, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    for program in ["midge", "midge-relay"] {
-        fs::copy(release.join(program), folder.join(program))?;
-    }
-    Ok(())
+/// Builds programs, each in a package of its name, and copies them to a folder of their own: another build
+/// must not change them during the run.
+pub(crate) fn build_programs(
+    workspace: &Workspace,
+    programs: &[&str],
+    folder: &Path,
+) -> Outcome<()> {
+    let packages = programs.iter().flat_map(|program| ["--package", *program]);
+    run(cargo(&workspace.root)
+        .args(["build", "--release"])
+        .args(packages))?;
+    let release = workspace.target().join("release");
+    let take = || -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        for program in programs {
+            fs::copy(release.join(program), folder.join(program))?;
+        }
+        Ok(())
+    };
+    take().map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 /// The load generator.
@@ -200,16 +208,17 @@ impl Bench<'_> {
     }
 }
 
-/// Puts the table into the document.
-fn write(workspace: &Workspace, text: &str) -> Outcome<()> {
+/// Puts text into the document, between two marks.
+pub(crate) fn write(workspace: &Workspace, marks: [&str; 2], text: &str) -> Outcome<()> {
     let path = workspace.root.join(DOCUMENT);
     let document = fs::read_to_string(&path).map_err(|error| format!("{DOCUMENT}: {error}"))?;
-    let document = replace(&document, text).ok_or(format!("{DOCUMENT} has no place for it"))?;
+    let document =
+        replace(&document, marks, text).ok_or(format!("{DOCUMENT} has no place for it"))?;
     fs::write(&path, document).map_err(|error| format!("{DOCUMENT}: {error}"))
 }
 
-fn replace(document: &str, text: &str) -> Option<String> {
-    let [begin, end] = MARKS;
+fn replace(document: &str, marks: [&str; 2], text: &str) -> Option<String> {
+    let [begin, end] = marks;
     let (before, rest) = document.split_once(begin)?;
     let (_, after) = rest.split_once(end)?;
     Some(format!("{before}{begin}\n\n{text}\n{end}{after}"))
@@ -237,13 +246,13 @@ mod tests {
         let [begin, end] = MARKS;
         let document = format!("a\n{begin}\nold\n{end}\nb\n");
         let expected = format!("a\n{begin}\n\nnew\n\n{end}\nb\n");
-        assert_eq!(replace(&document, "new\n"), Some(expected));
-        assert_eq!(replace("a", "new"), None);
+        assert_eq!(replace(&document, MARKS, "new\n"), Some(expected));
+        assert_eq!(replace("a", MARKS, "new"), None);
     }
 
     #[test]
     fn the_document_has_a_place_for_the_table() {
         let text = Workspace::open().unwrap().text(DOCUMENT).unwrap();
-        assert!(replace(&text, "").is_some());
+        assert!(replace(&text, MARKS, "").is_some());
     }
 }

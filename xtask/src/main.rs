@@ -12,6 +12,7 @@
 use std::process::ExitCode;
 
 mod compare;
+mod durable;
 mod instructions;
 mod process;
 mod source;
@@ -49,6 +50,13 @@ Usage: cargo xtask <command>
       --quick           One short round with small sizes, to see that it works.
       --only <scenario> Only this scenario; may be given several times.
       --write           Put the table into docs/performance.md.
+  bench-durable         What durability costs, beside a bare append-and-sync loop and Debian's mosquitto;
+                        recovery, long queues and checkpoints.
+      --rounds <n>      How often; the median counts (5; quick 1).
+      --quick           Small sizes, to see that it works.
+      --only <part>     Only this part; may be given several times.
+      --directory <d>   Where stores are made (target/bench-durable): the disk that is measured.
+      --write           Put the tables into docs/performance.md; not with --only.
 ";
 
 fn main() -> ExitCode {
@@ -87,6 +95,7 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
         "instructions" => {
             instructions::command(&workspace, &instructions::Options::parse(options)?)
         }
+        "bench-durable" => durable::command(&workspace, &durable::Options::parse(options)?),
         "bench-compare" => compare::command(&workspace, &compare::Options::parse(options)?),
         other => Err(format!("no command {other:?}\n\n{USAGE}")),
     }

@@ -9,6 +9,7 @@ use midge_broker::{
 };
 
 use crate::directory::Directory;
+use crate::keeper::Keeper;
 use crate::tables::{LockCounts, SharedLocks, TurnTables};
 use crate::{Error, packets};
 
@@ -43,6 +44,8 @@ pub(crate) struct Core {
     inbox: Vec<Mail>,
     outboxes: Vec<Vec<Mail>>,
     writing: Vec<usize>,
+    /// Where its records go, if anything is kept.
+    keeper: Option<Keeper>,
     pub(crate) counts: Counts,
 }
 
@@ -110,6 +113,7 @@ impl Cluster {
                 .take(usize::from(shards))
                 .collect(),
             writing: Vec::new(),
+            keeper: None,
             counts: Counts::default(),
         };
         Self {
@@ -124,6 +128,15 @@ impl Cluster {
             max_queued_messages: 0,
             connection_messages: false,
             ..Settings::default()
+        }
+    }
+
+    /// Keeps from now on what a broker keeps. `keeper` makes a way to the log for each core;
+    /// `unix_at_zero` is what the wall clock says at time zero, in milliseconds since 1970.
+    pub(crate) fn keep(&mut self, unix_at_zero: u64, keeper: impl Fn() -> Keeper) {
+        for core in &mut self.cores {
+            core.shard.persist(1, unix_at_zero);
+            core.keeper = Some(keeper());
         }
     }
 
@@ -355,6 +368,7 @@ impl Core {
         let (shard, mut step) = self.step(tables);
         shard.end_turn(&mut step);
         self.ask_directory(tables);
+        self.commit(tables)?;
         self.send_mail();
         for _ in 0..PASSES_MAX {
             if self.effects.dirty.is_empty() {
@@ -363,6 +377,7 @@ impl Core {
             self.write(tables)?;
         }
         self.ask_directory(tables);
+        self.commit(tables)?;
         self.send_mail();
         for (token, rest) in self.effects.closed.drain(..) {
             self.counts.closed += 1;
@@ -372,6 +387,19 @@ impl Core {
             }
         }
         self.effects.log.clear();
+        Ok(())
+    }
+
+    /// Commits what is to be kept, before the mail that others may answer with records of their own.
+    fn commit(&mut self, tables: &mut TurnTables<'_>) -> Result<(), Error> {
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(());
+        };
+        let Some(number) = keeper.commit(&mut self.shard)? else {
+            return Ok(());
+        };
+        let (shard, mut step) = self.step(tables);
+        shard.records_committed(&mut step, number);
         Ok(())
     }
 

@@ -16,12 +16,14 @@ mod cluster;
 mod cores;
 mod directory;
 mod instructions;
+mod keeper;
 mod meter;
 mod packets;
 mod plan;
 mod report;
 mod retained;
 mod routing;
+mod store;
 mod tables;
 mod traffic;
 
@@ -65,6 +67,7 @@ fn run(scenario: Scenario, plan: &Plan) -> Result<(), Error> {
         Scenario::Routing => routing::run(plan),
         Scenario::Retained => retained::run(plan),
         Scenario::Cores => cores::run(plan),
+        Scenario::Store => store::run(plan),
     }?;
     if plan.json {
         println!("{}", report.json());

@@ -3,11 +3,14 @@
 use std::num::NonZeroU16;
 
 use midge_codec::{
-    Connect, EncodeError, Filters, Header, PacketType, Properties, Publish, QoS, Subscribe,
-    Subscription, SubscriptionOptions, Subscriptions, Unsubscribe, Version,
+    Connect, EncodeError, Filters, Header, PacketType, Properties, Property, Publish, QoS,
+    Subscribe, Subscription, SubscriptionOptions, Subscriptions, Unsubscribe, Version,
 };
 
 use crate::Error;
+
+/// The first byte of CONNECT.
+pub(crate) const CONNECT: u8 = 0x10;
 
 /// PINGREQ and DISCONNECT, of every version.
 pub(crate) const PINGREQ: [u8; 2] = [0xC0, 0];
@@ -29,6 +32,31 @@ pub(crate) fn connect(
         client_id,
         will: None,
         user_name: None,
+        password: None,
+    }
+    .encode(bytes)
+}
+
+/// Appends a CONNECT for a session that has no end.
+pub(crate) fn connect_persistent(
+    version: Version,
+    client_id: &str,
+    user_name: Option<&str>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let endless = [Property::SessionExpiryInterval(u32::MAX)];
+    Connect {
+        version,
+        bridge: false,
+        clean_start: false,
+        keep_alive: 0,
+        properties: match version {
+            Version::V5 => Properties::from_list(&endless),
+            Version::V3_1 | Version::V3_1_1 => Properties::NONE,
+        },
+        client_id,
+        will: None,
+        user_name,
         password: None,
     }
     .encode(bytes)

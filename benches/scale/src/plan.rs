@@ -11,9 +11,14 @@ Usage: midge-scale <scenario> [options]
   retained   Retained messages: memory, and a subscription to all of them while others publish.
   cores      The same traffic on more and more shards: what grows with them.
   all        One after the other.
+  store      Writes a store on the disk, for a broker to start from: sessions that are away.
 
-  --count <n>      How many clients, filters or retained messages.
-  --shards <n>     Shards of `clients` (2).
+  --count <n>      How many clients, filters, retained messages or sessions.
+  --shards <n>     Shards of `clients` and `store` (2).
+  --directory <d>  The broker's `persistence_location` that `store` fills.
+  --messages <n>   QoS 1 messages that wait for the sessions of `store`, in all (0).
+  --payload <n>    Bytes of each (128).
+  --user-name <n>  Bytes of the user name of each session of `store` (0: none).
   --instructions   Count instructions as well, with valgrind.
   --quick          Small numbers, to see that it works.
   --json           A line of JSON for each scenario.";
@@ -25,6 +30,8 @@ pub(crate) enum Scenario {
     Routing,
     Retained,
     Cores,
+    /// Not a measurement: it makes what others measure with.
+    Store,
 }
 
 const ALL: [(&str, Scenario); 4] = [
@@ -43,6 +50,11 @@ pub(crate) struct Plan {
     pub(crate) instructions: bool,
     pub(crate) quick: bool,
     pub(crate) json: bool,
+    /// What `store` writes, and where.
+    pub(crate) directory: Option<String>,
+    pub(crate) messages: usize,
+    pub(crate) payload: usize,
+    pub(crate) user_name: usize,
 }
 
 /// What the command line means.
@@ -81,6 +93,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Request, String> {
                 .ok_or_else(|| format!("count {words:?}?"));
         }
         Some("all") => ALL.iter().map(|(_, scenario)| *scenario).collect(),
+        Some("store") => vec![Scenario::Store],
         Some(name) => match ALL.iter().find(|(known, _)| *known == name) {
             Some((_, scenario)) => vec![*scenario],
             None => return Err(format!("there is no scenario {name}")),
@@ -93,6 +106,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Request, String> {
         instructions: false,
         quick: false,
         json: false,
+        directory: None,
+        messages: 0,
+        payload: 128,
+        user_name: 0,
     };
     while let Some(argument) = arguments.next() {
         match argument {
@@ -100,6 +117,13 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Request, String> {
             "--json" => plan.json = true,
             "--instructions" => plan.instructions = true,
             "--count" => plan.count = Some(number(argument, arguments.next())?),
+            "--directory" => {
+                let directory = arguments.next().ok_or("--directory takes a path")?;
+                plan.directory = Some(directory.to_owned());
+            }
+            "--messages" => plan.messages = number(argument, arguments.next())?,
+            "--payload" => plan.payload = number(argument, arguments.next())?,
+            "--user-name" => plan.user_name = number(argument, arguments.next())?,
             "--shards" => plan.shards = number::<u16>(argument, arguments.next())?.max(1),
             other => return Err(format!("there is no option {other}")),
         }
@@ -130,6 +154,10 @@ mod tests {
             instructions: false,
             quick: true,
             json: false,
+            directory: None,
+            messages: 0,
+            payload: 128,
+            user_name: 0,
         };
         let line = "routing --count 70 --quick --shards 3";
         assert_eq!(parsed(line), Ok(Request::Run(plan)));

@@ -64,6 +64,8 @@ struct Inner {
     sections: Vec<Section>,
     /// The sections of each user: its own, if it has one, and those of its groups.
     users: HashMap<Box<str>, Arc<[u32]>>,
+    /// The section of each group that has rules.
+    groups: HashMap<Box<str>, u32>,
     /// The section of clients without user name.
     anonymous: Arc<[u32]>,
     patterns: Section,
@@ -181,6 +183,25 @@ impl Rules {
             user_name: user_name.map(Box::from),
             unsafe_name,
         }
+    }
+
+    /// The rules as they are for a client that somebody else puts into groups, besides those that the file
+    /// puts it into. Groups that the file does not have mean nothing.
+    #[must_use]
+    pub fn for_member(&self, client: Client<'_>, groups: &[String]) -> ClientRules {
+        let mut rules = self.for_client(client);
+        let mut sections = rules.sections.to_vec();
+        for group in groups {
+            if let Some(section) = self.0.groups.get(group.as_str())
+                && !sections.contains(section)
+            {
+                sections.push(*section);
+            }
+        }
+        if sections.len() > rules.sections.len() {
+            rules.sections = sections.into();
+        }
+        rules
     }
 
     /// How many rules there are.

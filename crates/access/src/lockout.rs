@@ -198,7 +198,9 @@ impl<S: BuildHasher> Lockout<S> {
         (!is_good).then_some(ban)
     }
 
-    /// Counts a failed login. With the same user and password as before from there, it is not counted again.
+    /// Counts a failed login. With the same user and password as before from there, it is not counted again;
+    /// where there is no password, as with SCRAM or a token, give bytes that differ with each attempt, such as
+    /// the proof.
     pub fn failed(
         &mut self,
         now: Duration,

@@ -4,6 +4,7 @@
 //! [`crate::ListenerSettings::login`] leaves as a [`Login`] and waits for its [`LoginAnswer`]. What the
 //! answer allows is asked here, on the way of each message, and never waits for anybody.
 
+use std::any::Any;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -28,7 +29,9 @@ pub enum Action {
 }
 
 /// What one client may do, compiled for it at its login.
-pub trait Rights: fmt::Debug + Send + Sync {
+///
+/// Whoever made it can know it again, in a [`Reviewed`], as the [`Any`] that it is.
+pub trait Rights: Any + fmt::Debug + Send + Sync {
     /// Whether the client may do this. Asked once for each topic that a client uses, then remembered for a
     /// while.
     fn allows(&self, action: Action, topic: &str) -> bool;
@@ -162,6 +165,8 @@ pub struct Reviewed<'a> {
     pub client_id: &'a str,
     /// Its user name.
     pub user_name: Option<&'a str>,
+    /// What it may do so far; `None` for everything.
+    pub rights: Option<&'a Arc<dyn Rights>>,
 }
 
 /// A request to the broker itself, by a message to a topic below `$CONTROL/`.

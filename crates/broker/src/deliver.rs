@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use crate::access::Action;
 use crate::effects::Mail;
 use crate::events;
-use crate::message::{Message, MessageView};
+use crate::known_topics::Reach;
+use crate::message::{Message, MessageView, Raw};
+use crate::message_pool::MessagePool;
 use crate::persist;
 use crate::persist::records::{CopyTo, Holding};
 use crate::queue::{Queued, SubscriptionIds};
@@ -53,9 +55,20 @@ enum Recorded {
 /// One message on its way to its subscribers. It is copied when first somebody has to keep it.
 pub(crate) struct Delivery<'a> {
     pub(crate) view: MessageView<'a>,
-    kept: Option<Arc<Message>>,
+    /// The packet that it came in, if that is what subscribers get.
+    pub(crate) raw: Option<Raw<'a>>,
+    kept: Kept<'a>,
+    /// It has one target, so whoever keeps it need not leave it for others.
+    pub(crate) is_single: bool,
     /// Made when the message has several targets.
     pub(crate) forms: Option<Box<WireForms>>,
+}
+
+/// A message as one that can be kept, if there is one.
+enum Kept<'a> {
+    No,
+    Borrowed(&'a Arc<Message>),
+    Owned(Arc<Message>),
 }
 
 impl<'a> Delivery<'a> {
@@ -63,14 +76,17 @@ impl<'a> Delivery<'a> {
     pub(crate) fn new(view: MessageView<'a>) -> Self {
         Self {
             view,
-            kept: None,
+            raw: None,
+            kept: Kept::No,
+            is_single: false,
             forms: None,
         }
     }
 
     pub(crate) fn kept(message: &'a Arc<Message>) -> Self {
         Self {
-            kept: Some(Arc::clone(message)),
+            raw: message.raw(),
+            kept: Kept::Borrowed(message),
             ..Self::new(message.view())
         }
     }
@@ -78,12 +94,36 @@ impl<'a> Delivery<'a> {
     /// Names the message on the disk. What was kept of it before has another name.
     fn rename(&mut self, id: u64) {
         self.view.id = id;
-        self.kept = None;
+        self.kept = Kept::No;
     }
 
-    /// The message as one that can be kept.
-    pub(crate) fn keep(&mut self) -> Arc<Message> {
-        Arc::clone(self.kept.get_or_insert_with(|| self.view.keep()))
+    /// The message as one that can be kept, in no more memory than it needs.
+    fn keep_for_long(&mut self) -> Arc<Message> {
+        match &self.kept {
+            Kept::Borrowed(message) => Arc::clone(message),
+            Kept::Owned(message) => Arc::clone(message),
+            Kept::No => {
+                let message = self.view.keep();
+                self.kept = Kept::Owned(Arc::clone(&message));
+                message
+            }
+        }
+    }
+
+    /// The message as one that can be kept until it is acknowledged.
+    #[inline]
+    pub(crate) fn keep(&mut self, pool: &mut MessagePool) -> Arc<Message> {
+        match &self.kept {
+            Kept::Borrowed(message) => Arc::clone(message),
+            Kept::Owned(message) => Arc::clone(message),
+            Kept::No => {
+                let message = pool.keep(&self.view, self.raw.as_ref());
+                if !self.is_single {
+                    self.kept = Kept::Owned(Arc::clone(&message));
+                }
+                message
+            }
+        }
     }
 }
 
@@ -95,12 +135,34 @@ impl Shard {
         delivery: &mut Delivery<'_>,
         asked: Asked,
     ) -> Routed {
+        self.route_known(step, delivery, None, asked)
+    }
+
+    /// The same for a topic of which something may be known.
+    pub(crate) fn route_known(
+        &mut self,
+        step: &mut Step<'_>,
+        delivery: &mut Delivery<'_>,
+        known: Option<&mut Reach>,
+        asked: Asked,
+    ) -> Routed {
         self.settle(step);
         let mut matches = std::mem::take(&mut self.scratch.matches);
         matches.clear();
-        step.tables
-            .routing()
-            .route(delivery.view.topic, &mut matches);
+        let routing = step.tables.routing();
+        match known {
+            Some(known) => {
+                if !known.recall(routing, &mut matches) {
+                    routing.route(delivery.view.topic, &mut matches);
+                    known.learn(routing.version(), &matches);
+                }
+            }
+            None => {
+                routing.route(delivery.view.topic, &mut matches);
+                self.topics
+                    .learn(delivery.view.topic, routing.version(), &matches);
+            }
+        }
         let found = !matches.targets.is_empty() || !matches.groups.is_empty();
         let mut routed = if found {
             Routed::Somebody
@@ -254,12 +316,19 @@ impl Shard {
                 let expires = Some(step.now.plus_secs(seconds));
                 MessageView { expires, ..*view }.keep()
             }
-            _ => delivery.keep(),
+            _ => delivery.keep_for_long(),
         };
         self.retains.push((topic, RetainedChange::Store(message)));
     }
 
     fn distribute(&mut self, step: &mut Step<'_>, delivery: &mut Delivery<'_>, matches: &Matches) {
+        if let ([target], []) = (&*matches.targets, &*matches.groups) {
+            delivery.is_single = true;
+            if target.session.shard == self.id {
+                return self.deliver(step, delivery, target);
+            }
+        }
+        delivery.is_single = matches.targets.len() + matches.groups.len() == 1;
         if matches.targets.len() > 2 {
             delivery.forms = Some(Box::default());
         }
@@ -307,7 +376,7 @@ impl Shard {
             if shard == self.id {
                 self.deliver_all(step, delivery, &targets);
             } else {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 step.effects
                     .mail
                     .push((shard, Mail::Deliver { message, targets }));
@@ -431,12 +500,14 @@ impl Shard {
                 self.deliver_at_most_once(step, conn, delivery, &form);
             }
             (QoS::AtMostOnce, None) if !self.settings.queue_qos0_messages => {}
+            (QoS::AtLeastOnce, _)
+                if self.deliver_at_least_once(step, key, delivery, retain, &ids, group) => {}
             _ => {
                 let message = if qos == QoS::AtMostOnce {
                     let is_kept = is_persistent && group.is_none();
                     self.record_at_most_once(delivery, target, retain, &ids, is_kept)
                 } else {
-                    delivery.keep()
+                    delivery.keep(&mut self.messages)
                 };
                 let queued = Queued {
                     message,
@@ -466,7 +537,7 @@ impl Shard {
         self.stats.publish_dropped += 1;
         if qos > QoS::AtMostOnce && delivery.view.id != 0 {
             let queued = Queued {
-                message: delivery.keep(),
+                message: delivery.keep(&mut self.messages),
                 qos,
                 retain: false,
                 ids: SubscriptionIds::default(),
@@ -488,7 +559,7 @@ impl Shard {
     ) -> Arc<Message> {
         let is_kept = is_kept && !self.journal.refuses;
         if !is_kept && delivery.view.id == 0 {
-            return delivery.keep();
+            return delivery.keep(&mut self.messages);
         }
         let id = if is_kept {
             self.journal.next_message()

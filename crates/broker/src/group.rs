@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use midge_codec::QoS;
 
@@ -52,7 +51,9 @@ impl Shard {
                 id: 0,
                 ..delivery.view
             };
-            return self.route_to_group(step, &mut Delivery::new(view), found);
+            let mut other = Delivery::new(view);
+            other.raw = delivery.raw;
+            return self.route_to_group(step, &mut other, found);
         }
         let at_most_once =
             delivery.view.qos == QoS::AtMostOnce && !self.settings.upgrade_outgoing_qos;
@@ -73,7 +74,7 @@ impl Shard {
                 self.deliver_shared(step, delivery, &target, group, home);
             }
             Some(target) => {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 let mail = Mail::DeliverShared {
                     group,
                     home,
@@ -86,7 +87,7 @@ impl Shard {
                 self.stats.publish_dropped += 1;
             }
             None => {
-                let message = delivery.keep();
+                let message = delivery.keep(&mut self.messages);
                 self.count_backlog(step, group, 1);
                 self.post(step, home, Mail::GroupQueue { group, message });
             }
@@ -103,6 +104,7 @@ impl Shard {
             }
             Mail::Deliver { message, targets } => {
                 self.deliver_all(step, &mut Delivery::kept(&message), &targets);
+                self.messages.give(message);
             }
             Mail::DeliverShared {
                 group,
@@ -111,6 +113,7 @@ impl Shard {
                 target,
             } => {
                 self.deliver_shared(step, &mut Delivery::kept(&message), &target, group, home);
+                self.messages.give(message);
             }
             Mail::GroupQueue { group, message } => {
                 self.queue_for_group(group, message, step);
@@ -330,6 +333,10 @@ impl Shard {
         }
         let mount_point = session.mount_point.as_deref().unwrap_or_default();
         let routing = step.tables.routing();
+        // Nearly always; with many shared subscriptions the search costs more than all else.
+        if routing.waiting() == 0 {
+            return;
+        }
         let mut wanted: Option<(GroupId, u16, Target)> = None;
         for (filter, subscribed) in session.subscriptions.shared() {
             let shared = filter
@@ -351,7 +358,7 @@ impl Shard {
             let Some(group) = routing.group(id) else {
                 continue;
             };
-            if group.backlog().load(Ordering::SeqCst) > 0 {
+            if group.backlog() > 0 {
                 let target = Target {
                     session: session_ref,
                     options: subscribed.options,
@@ -403,9 +410,6 @@ impl Shard {
 }
 
 fn uncount_backlog(step: &Step<'_>, group: GroupId, count: usize) {
-    if let Some(group) = step.tables.routing().group(group) {
-        group
-            .backlog()
-            .fetch_sub(u32::try_from(count).unwrap_or(u32::MAX), Ordering::SeqCst);
-    }
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    step.tables.routing().uncount_waiting(group, count);
 }

@@ -154,7 +154,6 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(conn_key) else {
             return;
         };
-        let view = queued.message.view();
         let qos = queued.qos;
         let form = Form {
             qos,
@@ -164,8 +163,10 @@ impl Shard {
             ids: queued.ids.as_slice(),
         };
         let (pool, dirty) = (&mut self.pool, &mut step.effects.dirty);
-        let written = conn.write_publish(pool, dirty, step.now, &view, &form);
-        if self.stats.count_written(written, &view) == Written::TooLarge {
+        let message = &queued.message;
+        let written = conn.write_message(pool, dirty, step.now, message, &form);
+        let payload_bytes = message.payload_bytes();
+        if self.stats.count_written(written, payload_bytes) == Written::TooLarge {
             self.abandon(key, id, qos);
             self.pump(step, key);
         }

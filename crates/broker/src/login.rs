@@ -223,9 +223,9 @@ impl Shard {
     }
 
     /// Lets a connection that comes from another shard be who it was found to be there.
-    pub fn vouch(&mut self, conn: ConnId, identity: Box<Identity>) {
+    pub fn vouch(&mut self, conn: ConnId, identity: Identity) {
         if let Some(conn) = self.conns.get_mut(conn.0) {
-            conn.access = Some(Box::new(Access::new(*identity)));
+            conn.access = Some(Box::new(Access::new(identity)));
         }
     }
 
@@ -309,6 +309,7 @@ impl Shard {
                 listener: &conn.origin.listener,
                 client_id,
                 user_name: access.identity.user_name.as_deref(),
+                rights: access.identity.rights.as_ref(),
             };
             match judge(&reviewed) {
                 Review::Stays => {}

@@ -1,7 +1,6 @@
 //! Members of shared groups, at the shard of their session. Their group's home is in `group.rs`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use midge_codec::QoS;
 
@@ -26,7 +25,7 @@ impl Shard {
         home: u16,
     ) {
         if !self.take_shared(step, delivery, target, group, home) {
-            let messages = vec![delivery.keep()];
+            let messages = vec![delivery.keep(&mut self.messages)];
             self.give_back(step, group, home, messages);
         }
     }
@@ -188,11 +187,8 @@ impl Shard {
 
     /// Counts messages that are on their way to a group's home.
     pub(crate) fn count_backlog(&self, step: &Step<'_>, group: GroupId, count: usize) {
-        if let Some(group) = step.tables.routing().group(group) {
-            group
-                .backlog()
-                .fetch_add(u32::try_from(count).unwrap_or(u32::MAX), Ordering::SeqCst);
-        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        step.tables.routing().count_waiting(group, count);
     }
 }
 

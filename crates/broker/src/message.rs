@@ -29,6 +29,26 @@ pub struct MessageView<'a> {
     pub id: u64,
 }
 
+/// The PUBLISH that a message came in, which is what most subscribers get, but for its flags and its packet
+/// identifier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raw<'a> {
+    /// The whole packet.
+    pub(crate) packet: &'a [u8],
+    /// It has the properties of 5.0.
+    pub(crate) has_properties: bool,
+    /// Bytes in front of the topic.
+    pub(crate) topic_at: usize,
+    /// Where the packet identifier is; 0 with QoS 0.
+    pub(crate) id_at: usize,
+}
+
+impl Raw<'_> {
+    pub(crate) const fn has_packet_id(&self) -> bool {
+        self.id_at > 0
+    }
+}
+
 impl MessageView<'_> {
     /// Bytes that count against limits of queues.
     #[must_use]
@@ -45,42 +65,99 @@ impl MessageView<'_> {
     /// Copies the message, to be queued, retained or sent to another core.
     #[must_use]
     pub fn keep(&self) -> Arc<Message> {
-        let mut bytes = Vec::with_capacity(self.size());
-        bytes.extend_from_slice(self.topic.as_bytes());
-        bytes.extend_from_slice(self.properties);
-        bytes.extend_from_slice(self.payload);
-        Arc::new(Message {
-            bytes: bytes.into_boxed_slice(),
-            topic_length: u32::try_from(self.topic.len()).unwrap_or(u32::MAX),
-            properties_length: u32::try_from(self.properties.len()).unwrap_or(u32::MAX),
-            expires: self.expires,
-            publisher: self.publisher,
-            id: self.id,
-            qos: self.qos,
-            retain: self.retain,
-        })
+        self.keep_with_room(None, self.size())
+    }
+
+    /// The same, with room for `room` bytes, so that a later message fits in its place.
+    pub(crate) fn keep_with_room(&self, raw: Option<&Raw<'_>>, room: usize) -> Arc<Message> {
+        let mut message = Message {
+            bytes: Vec::with_capacity(room),
+            topic_at: 0,
+            gap: 0,
+            has_properties: false,
+            topic_length: 0,
+            properties_length: 0,
+            expires: None,
+            publisher: None,
+            id: 0,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        };
+        message.replace(self, raw);
+        Arc::new(message)
     }
 }
 
 /// A message that is kept: one block of bytes, shared by reference.
+///
+/// The first fields are those that an acknowledgement needs: it comes long after the message, when nothing of
+/// it is in a cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Message {
-    /// Topic, properties and payload, one behind the other.
-    bytes: Box<[u8]>,
+    id: u64,
+    /// Topic, properties and payload, one behind the other; or a PUBLISH.
+    bytes: Vec<u8>,
+    /// Where the topic begins: not at the beginning of a PUBLISH.
+    topic_at: u8,
+    /// Bytes between topic and properties.
+    gap: u8,
+    /// The PUBLISH is one of 5.0.
+    has_properties: bool,
+    qos: QoS,
+    retain: bool,
     topic_length: u32,
     properties_length: u32,
     expires: Option<Time>,
     publisher: Option<SessionRef>,
-    id: u64,
-    qos: QoS,
-    retain: bool,
 }
 
 impl Message {
+    /// Becomes another message.
+    #[inline]
+    pub(crate) fn replace(&mut self, view: &MessageView<'_>, raw: Option<&Raw<'_>>) {
+        self.bytes.clear();
+        (self.topic_at, self.gap, self.has_properties) = (0, 0, false);
+        let gap = |raw: &Raw<'_>| {
+            let rest = raw.packet.len().checked_sub(raw.topic_at + view.size())?;
+            Some((u8::try_from(raw.topic_at).ok()?, u8::try_from(rest).ok()?))
+        };
+        if let Some(raw) = raw
+            && let Some((topic_at, gap)) = gap(raw)
+        {
+            (self.topic_at, self.gap, self.has_properties) = (topic_at, gap, raw.has_properties);
+            self.bytes.extend_from_slice(raw.packet);
+        } else {
+            self.bytes.reserve_exact(view.size());
+            self.bytes.extend_from_slice(view.topic.as_bytes());
+            self.bytes.extend_from_slice(view.properties);
+            self.bytes.extend_from_slice(view.payload);
+        }
+        self.topic_length = u32::try_from(view.topic.len()).unwrap_or(u32::MAX);
+        self.properties_length = u32::try_from(view.properties.len()).unwrap_or(u32::MAX);
+        self.expires = view.expires;
+        self.publisher = view.publisher;
+        self.id = view.id;
+        self.qos = view.qos;
+        self.retain = view.retain;
+    }
+
+    /// How many bytes it has room for.
+    pub(crate) const fn room(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// What it takes in memory, about.
+    pub(crate) const fn block_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+
     /// The message's parts.
     #[must_use]
     pub fn view(&self) -> MessageView<'_> {
-        let (topic, rest) = self.bytes.split_at(self.topic_length as usize);
+        let (_, bytes) = self.bytes.split_at(usize::from(self.topic_at));
+        let (topic, rest) = bytes.split_at(self.topic_length as usize);
+        let (_, rest) = rest.split_at(usize::from(self.gap));
         let (properties, payload) = rest.split_at(self.properties_length as usize);
         MessageView {
             // The bytes come from a `str`, so this cannot fail.
@@ -93,6 +170,25 @@ impl Message {
             publisher: self.publisher,
             id: self.id,
         }
+    }
+
+    /// The PUBLISH that it came in, if it is as subscribers get it.
+    #[inline]
+    pub(crate) fn raw(&self) -> Option<Raw<'_>> {
+        (self.topic_at > 0).then_some(Raw {
+            packet: &self.bytes,
+            has_properties: self.has_properties,
+            topic_at: usize::from(self.topic_at),
+            id_at: match self.qos {
+                QoS::AtMostOnce => 0,
+                _ => usize::from(self.topic_at) + self.topic_length as usize,
+            },
+        })
+    }
+
+    /// Bytes of the payload.
+    pub(crate) const fn payload_bytes(&self) -> usize {
+        self.size() - self.topic_length as usize - self.properties_length as usize
     }
 
     /// Its name on the disk; 0 when it is not kept there.
@@ -109,7 +205,7 @@ impl Message {
     /// Bytes that count against limits of queues.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.topic_at as usize - self.gap as usize
     }
 
     /// Whether the message is past its expiry `[MQTT5-3.3.2-5]`.

@@ -3,14 +3,15 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use midge_codec::{AckKind, Publish, QoS, ReasonCode, Version};
+use midge_codec::{AckKind, Header, PacketType, Publish, QoS, ReasonCode, Version};
 use midge_proto::Fault;
 
 use crate::ConnId;
 use crate::access::{Action, ControlRequest};
 use crate::deliver::{Asked, Delivery, Routed};
 use crate::events;
-use crate::message::{MessageView, PublishProperties};
+use crate::known_topics::Reach;
+use crate::message::{MessageView, PublishProperties, Raw};
 use crate::persist;
 use crate::persist::journal::HeldPacket;
 use crate::persist::records::Holding;
@@ -62,27 +63,74 @@ enum Waits {
 }
 
 impl Shard {
+    /// A whole PUBLISH, at the beginning of `bytes`.
+    #[inline]
+    pub(crate) fn publish_packet(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        header: &Header,
+        bytes: &[u8],
+        body: &[u8],
+    ) -> Result<(), Fault> {
+        let version = self
+            .conns
+            .get(key)
+            .map_or(Version::V5, |conn| conn.version());
+        let topic = Publish::topic_bytes(body).unwrap_or_default();
+        let mut known = self.topics.take(topic);
+        let (known_topic, reach) = known.as_mut().map(|known| known.parts()).unzip();
+        let result = match Publish::decode_known(header.first, version, body, known_topic) {
+            Ok(publish) => {
+                let topic_at = usize::from(header.length) + 2;
+                let id_at = match publish.packet_id {
+                    None => 0,
+                    Some(_) => topic_at + topic.len(),
+                };
+                let raw = bytes.get(..header.packet_length()).map(|packet| Raw {
+                    packet,
+                    has_properties: version.has_properties(),
+                    topic_at,
+                    id_at,
+                });
+                let raw = raw.filter(|_| header.is_minimal());
+                self.publish_received(step, key, &publish, raw, reach)
+            }
+            Err(error) => Err(Fault::decode(PacketType::Publish, error)),
+        };
+        if let Some(known) = known {
+            self.topics.give_back(known);
+        }
+        result
+    }
+
     pub(crate) fn publish_received(
         &mut self,
         step: &mut Step<'_>,
         key: SlabKey,
         publish: &Publish<'_>,
+        raw: Option<Raw<'_>>,
+        known: Option<&mut Reach>,
     ) -> Result<(), Fault> {
         self.stats.publish_received += 1;
         self.stats.publish_bytes_received += publish.payload.len() as u64;
         let mut forwarded = std::mem::take(&mut self.scratch.properties);
         let mut topic = std::mem::take(&mut self.scratch.topic);
-        let result = self.publish_taken(step, key, publish, &mut forwarded, &mut topic);
+        let result = self.publish_taken(step, key, publish, raw, known, &mut forwarded, &mut topic);
         self.scratch.properties = forwarded;
         self.scratch.topic = topic;
         result
     }
 
+    #[expect(clippy::too_many_arguments, reason = "memory that is used again")]
+    #[inline]
     fn publish_taken(
         &mut self,
         step: &mut Step<'_>,
         key: SlabKey,
         publish: &Publish<'_>,
+        raw: Option<Raw<'_>>,
+        known: Option<&mut Reach>,
         forwarded: &mut Vec<u8>,
         topic: &mut String,
     ) -> Result<(), Fault> {
@@ -112,7 +160,10 @@ impl Shard {
         // The topic is the packet's own unless an alias or a mount point makes it another.
         let own = publish.topic;
         let mount_point = listener.mount_point.as_deref();
-        let name = if said.alias.is_none() && mount_point.is_none() && !own.is_empty() {
+        let is_own = said.alias.is_none() && mount_point.is_none() && !own.is_empty();
+        let known = known.filter(|_| is_own);
+        let raw = raw.filter(|_| is_own && said.expiry_secs.is_none());
+        let name = if is_own {
             own
         } else {
             topic.clear();
@@ -145,7 +196,9 @@ impl Shard {
         match (publish.packet_id, verdict) {
             (None, Verdict::Drop(_)) => {}
             (None, Verdict::Take) => {
-                self.route(step, &mut Delivery::new(view), Asked::Unasked);
+                let mut delivery = Delivery::new(view);
+                delivery.raw = raw;
+                self.route_known(step, &mut delivery, known, Asked::Unasked);
             }
             (Some(id), Verdict::Drop(reason)) => {
                 let kind = match publish.qos {
@@ -158,7 +211,9 @@ impl Shard {
                 self.take_exactly_once(step, key, id, &view)?;
             }
             (Some(id), Verdict::Take) => {
-                let routed = self.route(step, &mut Delivery::new(view), Asked::New);
+                let mut delivery = Delivery::new(view);
+                delivery.raw = raw;
+                let routed = self.route_known(step, &mut delivery, known, Asked::New);
                 let (reason, waits) = match routed {
                     Routed::Nobody => (ReasonCode::NO_MATCHING_SUBSCRIBERS, Waits::No),
                     Routed::Somebody => (ReasonCode::SUCCESS, Waits::No),

@@ -31,6 +31,8 @@ pub struct RoutingTable {
     subscriptions: Index<Subscribers>,
     subscriptions_count: usize,
     groups: Groups,
+    /// Counts changes; begins with one.
+    version: u64,
 }
 
 /// How many subscriptions a routing table holds.
@@ -78,6 +80,7 @@ impl RoutingTable {
             subscriptions: Index::new(),
             subscriptions_count: 0,
             groups: Groups::new(),
+            version: 1,
         }
     }
 
@@ -89,6 +92,7 @@ impl RoutingTable {
             .subscriptions
             .add(filter, hashing, |list| list.put(target, hashing));
         self.subscriptions_count += usize::from(is_new);
+        self.version += 1;
         is_new
     }
 
@@ -100,6 +104,7 @@ impl RoutingTable {
             .edit(filter, hashing, |list| list.remove(session, hashing))
             .unwrap_or(false);
         self.subscriptions_count -= usize::from(removed);
+        self.version += u64::from(removed);
         removed
     }
 
@@ -112,6 +117,7 @@ impl RoutingTable {
         target: Target,
         presence: Arc<Presence>,
     ) -> bool {
+        self.version += 1;
         self.groups
             .subscribe(group, filter, target, presence, &self.hashing)
     }
@@ -119,6 +125,7 @@ impl RoutingTable {
     /// Removes a member from a shared group and tells whether it was one. The group goes with
     /// its last member; what its home holds queued for it is the home's to drop.
     pub fn unsubscribe_shared(&mut self, group: &str, filter: &str, session: SessionRef) -> bool {
+        self.version += 1;
         self.groups
             .unsubscribe(group, filter, session, &self.hashing)
     }
@@ -139,6 +146,34 @@ impl RoutingTable {
                 targets.extend_from_slice(list.as_slice());
             });
         self.groups.route(topic, hash, hashing, scratch, groups);
+    }
+
+    /// Another number after every change: while it stays, a topic matches what it matched.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Lets a group that a topic is known to match choose a member, as [`Self::route`] does.
+    #[must_use]
+    pub fn choose(&self, group: GroupId) -> Option<GroupMatch> {
+        self.groups.choose_of(group)
+    }
+
+    /// How many messages wait for members of any group: see [`Group::backlog`].
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.groups.waiting()
+    }
+
+    /// Counts messages that are on their way to a group's home.
+    pub fn count_waiting(&self, group: GroupId, count: u32) {
+        self.groups.count_waiting(group, count);
+    }
+
+    /// Counts messages that have left a group's home.
+    pub fn uncount_waiting(&self, group: GroupId, count: u32) {
+        self.groups.uncount_waiting(group, count);
     }
 
     /// How many subscriptions there are.

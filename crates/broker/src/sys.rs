@@ -242,6 +242,7 @@ impl Shard {
         self.settle(step);
         self.sweep_groups(step);
         self.sweep_timers();
+        self.messages.trim();
         let Some(mut sys) = self.sys.take() else {
             return;
         };

@@ -14,8 +14,8 @@ use crate::message::{Message, MessageView};
 use crate::persist;
 use crate::persist::journal::HeldPacket;
 use crate::persist::records::{CopyTo, Holding};
-use crate::queue::{Loaded, Oldest, Queued, Stored};
-use crate::route::SessionRef;
+use crate::queue::{Loaded, Oldest, Queued, Stored, SubscriptionIds};
+use crate::route::{GroupId, SessionRef};
 use crate::session::Session;
 use crate::settings::QueueOverflow;
 use crate::shard::{Shard, Step};
@@ -80,6 +80,69 @@ impl Shard {
         {
             self.update_presence(step, key);
         }
+    }
+
+    /// A QoS 1 message whose copy need not be recorded: if nothing is special about its session, it goes to
+    /// the window and the outbox at once. `false`: nothing has happened, and [`Self::deliver_queued`] is
+    /// to look at it.
+    #[inline]
+    pub(crate) fn deliver_at_least_once(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        delivery: &mut Delivery<'_>,
+        retain: bool,
+        ids: &SubscriptionIds,
+        group: Option<(GroupId, u16)>,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        let Some(conn) = session.conn.and_then(|conn| self.conns.get_mut(conn)) else {
+            return false;
+        };
+        if delivery.view.id != 0
+            || !session.queue.is_empty()
+            || session.outgoing.has_held()
+            || !conn.outbox_has_room()
+            || !session.window_has_room(conn.receive_maximum, self.settings.max_inflight_bytes)
+        {
+            return false;
+        }
+        let message = delivery.keep(&mut self.messages);
+        let size = message.size();
+        let queued = Queued {
+            message,
+            qos: QoS::AtLeastOnce,
+            retain,
+            ids: ids.clone(),
+            group,
+        };
+        let Ok(packet_id) = session.outgoing.push(QoS::AtLeastOnce, queued) else {
+            // All identifiers are in use.
+            return false;
+        };
+        session.outgoing_bytes += size;
+        let is_member = session.presence.is_some();
+        self.stats.queued_messages += 1;
+        self.stats.queued_bytes += size as u64;
+        let form = Form {
+            qos: QoS::AtLeastOnce,
+            packet_id: Some(packet_id),
+            dup: false,
+            retain,
+            ids: ids.as_slice(),
+        };
+        let (pool, dirty) = (&mut self.pool, &mut step.effects.dirty);
+        let written = conn.write_shared(pool, dirty, step.now, delivery, &form);
+        let payload_bytes = delivery.view.payload.len();
+        if self.stats.count_written(written, payload_bytes) == Written::TooLarge {
+            self.abandon(key, packet_id, QoS::AtLeastOnce);
+        }
+        if is_member {
+            self.update_presence(step, key);
+        }
+        true
     }
 
     /// Puts a message into the window and writes it.
@@ -147,12 +210,14 @@ impl Shard {
         let written = match delivery {
             Some(delivery) => {
                 let written = conn.write_shared(pool, dirty, step.now, delivery, &form);
-                self.stats.count_written(written, &delivery.view)
+                self.stats
+                    .count_written(written, delivery.view.payload.len())
             }
             None => {
-                let view = queued.message.view();
-                let written = conn.write_publish(pool, dirty, step.now, &view, &form);
-                self.stats.count_written(written, &view)
+                let message = &queued.message;
+                let written = conn.write_message(pool, dirty, step.now, message, &form);
+                self.stats
+                    .count_written(written, queued.message.payload_bytes())
             }
         };
         if written == Written::TooLarge {
@@ -450,6 +515,40 @@ impl Shard {
         self.stats.queued_bytes -= size as u64;
     }
 
+    /// PUBACK for the oldest unacknowledged message of a connection, as nearly all are. `false`: nothing has
+    /// happened, and [`Self::acknowledged`] is to look at it.
+    #[inline]
+    pub(crate) fn delivered_at_least_once(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        id: NonZeroU16,
+    ) -> bool {
+        let Some(conn) = self.conns.get(key) else {
+            return false;
+        };
+        let Some(session_key) = conn.session else {
+            return false;
+        };
+        let has_walks = !conn.walks.is_empty();
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return false;
+        };
+        let Some(freed) = session.outgoing.finish_oldest(id) else {
+            return false;
+        };
+        let size = freed.message.size();
+        session.outgoing_bytes -= size;
+        let goes_on = has_walks || session.presence.is_some() || !session.queue.is_empty();
+        self.uncount(size);
+        self.record_done(session_key, &freed, Some(id));
+        if goes_on {
+            self.pump(step, session_key);
+        }
+        self.messages.give(freed.message);
+        true
+    }
+
     /// PUBACK, PUBREC or PUBCOMP from a client.
     pub(crate) fn acknowledged(
         &mut self,
@@ -497,6 +596,9 @@ impl Shard {
                 self.record_done(session_key, freed, Some(id));
                 self.pump(step, session_key);
             }
+        }
+        if let Acked::Finished(Some(freed)) | Acked::Release(Some(freed)) = acked {
+            self.messages.give(freed.message);
         }
         Ok(())
     }

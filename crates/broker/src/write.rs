@@ -2,14 +2,14 @@
 
 use std::num::NonZeroU16;
 
-use midge_codec::{Properties, Property, Publish, QoS, Version};
+use midge_codec::{PacketType, Properties, Property, Publish, QoS, Version};
 use midge_proto::AliasUse;
 use smallvec::SmallVec;
 
 use crate::Time;
 use crate::connection::Conn;
 use crate::deliver::Delivery;
-use crate::message::MessageView;
+use crate::message::{Message, MessageView, Raw};
 use crate::outbox::BufferPool;
 use crate::shard::{Shard, Step};
 use crate::slab::SlabKey;
@@ -23,6 +23,18 @@ pub(crate) struct Form<'a> {
     pub(crate) dup: bool,
     pub(crate) retain: bool,
     pub(crate) ids: &'a [u32],
+}
+
+impl Form<'_> {
+    /// The first byte of a PUBLISH.
+    #[inline]
+    const fn first_byte(&self) -> u8 {
+        let dup = self.dup && !matches!(self.qos, QoS::AtMostOnce);
+        PacketType::Publish.first_byte()
+            | (dup as u8) << 3
+            | self.qos.bits() << 1
+            | self.retain as u8
+    }
 }
 
 /// What became of a copy that was to be written.
@@ -61,7 +73,8 @@ impl Shard {
         };
         let dirty = &mut step.effects.dirty;
         let written = conn.write_shared(&mut self.pool, dirty, step.now, delivery, form);
-        self.stats.count_written(written, &delivery.view)
+        self.stats
+            .count_written(written, delivery.view.payload.len())
     }
 
     /// Writes a PUBLISH to a connection's outbox.
@@ -77,18 +90,18 @@ impl Shard {
         };
         let dirty = &mut step.effects.dirty;
         let written = conn.write_publish(&mut self.pool, dirty, step.now, view, form);
-        self.stats.count_written(written, view)
+        self.stats.count_written(written, view.payload.len())
     }
 }
 
 impl Stats {
     #[inline]
-    pub(crate) fn count_written(&mut self, written: Written, view: &MessageView<'_>) -> Written {
+    pub(crate) fn count_written(&mut self, written: Written, payload_bytes: usize) -> Written {
         match written {
             Written::Yes => {
                 self.messages_sent += 1;
                 self.publish_sent += 1;
-                self.publish_bytes_sent += view.payload.len() as u64;
+                self.publish_bytes_sent += payload_bytes as u64;
             }
             Written::TooLarge => self.publish_dropped += 1,
         }
@@ -107,17 +120,76 @@ impl Conn {
         delivery: &mut Delivery<'_>,
         form: &Form<'_>,
     ) -> Written {
+        if let Some(raw) = &delivery.raw
+            && self.takes_raw(raw, delivery.view.expires, form)
+        {
+            return self.write_raw(pool, dirty, raw, form);
+        }
         match &mut delivery.forms {
-            Some(forms) if form.ids.is_empty() && self.takes_shared_form(&delivery.view) => {
+            Some(forms) if form.ids.is_empty() && self.takes_shared_form(delivery.view.expires) => {
                 self.write_form(pool, dirty, forms, &delivery.view, form)
             }
             _ => self.write_publish(pool, dirty, now, &delivery.view, form),
         }
     }
 
+    /// Writes a message that was kept.
+    #[inline]
+    pub(crate) fn write_message(
+        &mut self,
+        pool: &mut BufferPool,
+        dirty: &mut Vec<usize>,
+        now: Time,
+        message: &Message,
+        form: &Form<'_>,
+    ) -> Written {
+        match message.raw() {
+            Some(raw) if self.takes_raw(&raw, message.expires(), form) => {
+                self.write_raw(pool, dirty, &raw, form)
+            }
+            _ => self.write_publish(pool, dirty, now, &message.view(), form),
+        }
+    }
+
+    /// Whether the packet that a message came in is what this client gets, but for flags and packet
+    /// identifier.
+    #[inline]
+    fn takes_raw(&self, raw: &Raw<'_>, expires: Option<Time>, form: &Form<'_>) -> bool {
+        self.version().has_properties() == raw.has_properties
+            && raw.has_packet_id() == form.packet_id.is_some()
+            && form.ids.is_empty()
+            && self.takes_shared_form(expires)
+    }
+
+    #[inline]
+    fn write_raw(
+        &mut self,
+        pool: &mut BufferPool,
+        dirty: &mut Vec<usize>,
+        raw: &Raw<'_>,
+        form: &Form<'_>,
+    ) -> Written {
+        self.write(pool, dirty, |buffer| {
+            let start = buffer.len();
+            buffer.extend_from_slice(raw.packet);
+            if let Some(first) = buffer.get_mut(start) {
+                *first = form.first_byte();
+            }
+            let id_at = start + raw.id_at;
+            if let Some(id) = form.packet_id
+                && let Some(place) = buffer.get_mut(id_at..id_at + 2)
+            {
+                place.copy_from_slice(&id.get().to_be_bytes());
+            }
+            true
+        });
+        Written::Yes
+    }
+
     /// Whether a message looks to this client as it looks to others.
-    fn takes_shared_form(&self, view: &MessageView<'_>) -> bool {
-        view.expires.is_none()
+    #[inline]
+    fn takes_shared_form(&self, expires: Option<Time>) -> bool {
+        expires.is_none()
             && self.aliases_out.is_none()
             && self.packet_size_max == 0
             && self.origin.listener.mount_point.is_none()
@@ -154,7 +226,7 @@ impl Conn {
             let start = buffer.len();
             buffer.extend_from_slice(&shared.bytes);
             if let Some(first) = buffer.get_mut(start) {
-                *first = publish_of(view, "", &[], form).first_byte();
+                *first = form.first_byte();
             }
             let id_at = start + shared.id_at;
             if let Some(id) = form.packet_id

@@ -154,6 +154,18 @@ impl Header {
         self.length as usize + self.remaining as usize
     }
 
+    /// Whether the Remaining Length is in its shortest form, as it has to be `[MQTT5-1.5.5-1]`.
+    #[must_use]
+    pub const fn is_minimal(&self) -> bool {
+        let least = match self.remaining {
+            0..=0x7F => 2,
+            0x80..=0x3FFF => 3,
+            0x4000..=0x1F_FFFF => 4,
+            _ => 5,
+        };
+        self.length == least
+    }
+
     /// The kind of packet; `None` for the reserved number 0.
     #[must_use]
     pub const fn packet_type(&self) -> Option<PacketType> {

@@ -8,6 +8,9 @@ use foldhash::fast::RandomState;
 use midge_broker::persist::{KeptMessage, Kind, Records};
 use midge_store::{Disk, Position, Reader};
 
+#[cfg(test)]
+mod tests;
+
 /// Parts of the ledger, each under its own lock.
 const PARTS: usize = 16;
 
@@ -161,6 +164,11 @@ impl<D: Disk> Ledger<D> {
             let kept = entry.remove();
             if let Some(position) = kept.position {
                 self.reader.unpin(position);
+            }
+            // After long queues have gone, their table goes too.
+            let (known, room) = (part.kept.len(), part.kept.capacity());
+            if room > 1024 && known < room / 8 {
+                part.kept.shrink_to(2 * known);
             }
         }
     }

@@ -14,6 +14,9 @@ pub struct Recovered<D: Disk> {
     pub is_new: bool,
     /// Records of kinds that this version does not know.
     pub unknown: u64,
+    /// How often sessions were given new addresses since the last checkpoint began: each start with a
+    /// session does so once.
+    pub starts: u32,
     /// What an operator should know.
     pub events: Vec<Event>,
 }
@@ -34,12 +37,13 @@ pub fn recover<D: Disk>(disk: D, options: Options) -> Result<Recovered<D>, OpenE
         )
     });
     let is_new = recovery.is_empty() || replay.is_blank && !is_damaged;
-    let unknown = replay.unknown;
+    let (unknown, starts) = (replay.unknown, replay.starts);
     Ok(Recovered {
         recovery,
         image: replay.finish(),
         is_new,
         unknown,
+        starts,
         events,
     })
 }
@@ -55,6 +59,7 @@ pub struct Replay {
     snapshot_of: Option<u64>,
     waiting: Vec<Waiting>,
     unknown: u64,
+    starts: u32,
     /// No record has said anything.
     is_blank: bool,
 }
@@ -80,6 +85,7 @@ impl Replay {
             snapshot_of: checkpoint,
             waiting: Vec::new(),
             unknown: 0,
+            starts: 0,
             is_blank: checkpoint.is_none(),
         }
     }
@@ -99,6 +105,7 @@ impl Replay {
             return;
         };
         self.is_blank = self.is_blank && says_nothing(kind, entry.payload);
+        self.starts = self.starts.saturating_add(u32::from(kind == Kind::Renamed));
         match (kind, self.snapshot_of) {
             (Kind::Snapshot, Some(checkpoint)) => self.snapshot(entry, checkpoint),
             // Of a checkpoint that was not finished.

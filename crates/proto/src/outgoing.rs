@@ -128,6 +128,13 @@ impl<M> Outgoing<M> {
         self.window().restore(id, qos, released, message)
     }
 
+    /// Takes a PUBACK for the oldest delivery, if that is of QoS 1 and nothing is special about the window:
+    /// what nearly all acknowledgements are. `None`: [`Self::acknowledge`] is to look at it.
+    #[inline]
+    pub fn finish_oldest(&mut self, id: NonZeroU16) -> Option<M> {
+        self.0.as_mut()?.finish_oldest(id)
+    }
+
     /// Takes an acknowledgement. `refused`: its reason code is a failure, after which a PUBREC ends
     /// the delivery `[MQTT5-4.4.0-2]`.
     pub fn acknowledge(&mut self, kind: AckKind, id: NonZeroU16, refused: bool) -> Acked<M> {
@@ -204,5 +211,35 @@ mod tests {
         let acked = outgoing.acknowledge(AckKind::PubAck, id, false);
         assert_eq!(acked, Acked::Finished(Some('a')));
         assert_eq!(outgoing.iter().count(), 0);
+    }
+
+    #[test]
+    fn only_the_oldest_delivery_finishes_the_quick_way() {
+        let mut outgoing = Outgoing::default();
+        let ids: alloc::vec::Vec<_> = "abcd"
+            .chars()
+            .map(|message| {
+                let qos = if message == 'd' {
+                    QoS::ExactlyOnce
+                } else {
+                    QoS::AtLeastOnce
+                };
+                outgoing.push(qos, message).unwrap()
+            })
+            .collect();
+        let [a, b, c, d] = ids[..] else { panic!() };
+        assert_eq!(outgoing.finish_oldest(b), None);
+        let acked = outgoing.acknowledge(AckKind::PubAck, b, false);
+        assert_eq!(acked, Acked::Finished(Some('b')));
+        // The gap behind it goes, too.
+        assert_eq!(outgoing.finish_oldest(a), Some('a'));
+        assert_eq!(outgoing.finish_oldest(a), None);
+        assert_eq!((outgoing.len(), outgoing.is_all_sent()), (2, true));
+        outgoing.disconnected();
+        assert_eq!(outgoing.finish_oldest(c), None, "it is due again");
+        assert!(outgoing.next_resend(10).is_some() && outgoing.next_resend(10).is_some());
+        assert_eq!(outgoing.finish_oldest(c), Some('c'));
+        assert_eq!(outgoing.finish_oldest(d), None, "it awaits PUBREC");
+        assert_eq!(outgoing.len(), 1);
     }
 }

@@ -25,6 +25,12 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Microseconds since the start, as [`Self::now_ms`] counts.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Milliseconds since 1970 by the wall clock, which may be set forwards and backwards; 0 before 1970.
     #[must_use]
     pub fn unix_ms(&self) -> u64 {

@@ -49,7 +49,7 @@ pub use privileges::{
 pub use signals::{Signal, Signals};
 pub use slots::Slots;
 pub use stream::{Received, Sent, Stream};
-pub use threads::{cores, spawn};
+pub use threads::{cores, spawn, thread_cpu_time};
 pub use waker::Waker;
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Waiting for sockets and for other cores.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::event::{Event, Source};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use crate::{Key, Waker};
@@ -33,6 +35,8 @@ pub struct Poller {
     poll: Poll,
     events: Events,
     waker: Waker,
+    /// The last wait reported as many as it could.
+    is_full: bool,
 }
 
 impl Poller {
@@ -47,6 +51,7 @@ impl Poller {
             poll,
             events: Events::with_capacity(events_max.max(1)),
             waker,
+            is_full: false,
         })
     }
 
@@ -85,6 +90,46 @@ impl Poller {
         self.poll.registry().deregister(source)
     }
 
+    /// Reports `key` when `other` has something to report that it had not before, so that one thread can
+    /// sleep for both. Then `other` is to be waited for without a timeout, until it has told all.
+    ///
+    /// Whoever sleeps here says so at the other as well: [`Self::fall_asleep`].
+    ///
+    /// # Errors
+    /// Those of the system for `epoll_ctl`.
+    pub fn watch(&self, other: &Self, key: Key) -> io::Result<()> {
+        let fd = other.poll.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), key.token(), Interest::READABLE)
+    }
+
+    /// Ends [`Self::watch`].
+    ///
+    /// # Errors
+    /// Those of the system for `epoll_ctl`, which come only when the other is not watched.
+    pub fn unwatch(&self, other: &Self) -> io::Result<()> {
+        let fd = other.poll.as_raw_fd();
+        self.poll.registry().deregister(&mut SourceFd(&fd))
+    }
+
+    /// Lets others wake this poller although its thread waits at another, which watches it. Look for work
+    /// once more after this, as [`Self::wait`] does with `pending`.
+    pub fn fall_asleep(&self) {
+        self.waker.fall_asleep();
+    }
+
+    /// Ends [`Self::fall_asleep`].
+    pub fn stay_awake(&self) {
+        self.waker.stay_awake();
+    }
+
+    /// Whether the last [`Self::wait`] may have left something untold.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Waits until something is ready, [`Waker::wake`] is called, or `timeout` has passed, and
     /// replaces the content of `ready` by what is.
     ///
@@ -114,8 +159,11 @@ impl Poller {
         self.waker.stay_awake();
         match polled {
             Ok(()) => {
+                let mut told = 0;
                 let sockets = self.events.iter().map(Ready::from_event);
+                let sockets = sockets.inspect(|_| told += 1);
                 ready.extend(sockets.filter(|event| event.key != Key::WAKER));
+                self.is_full = told >= self.events.capacity();
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

@@ -4,10 +4,18 @@
 //! checked by threads of their own, since that is slow by design, and the answer comes by mail. What a
 //! client may do is compiled at its login and asked without leaving the worker.
 
+mod attempt;
 mod dynsec;
+mod failures;
 pub(crate) mod files;
 mod gate;
 mod guard;
+mod http;
+mod logins;
 mod rights;
+mod scram;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 pub(crate) use guard::Guard;

@@ -11,6 +11,7 @@ mod finish;
 mod forms;
 mod include;
 mod lines;
+mod logins;
 pub mod options;
 mod persistence;
 mod plugin;
@@ -22,9 +23,10 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use crate::wrapping::Network;
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
+pub use logins::{HttpLogin, OAuth};
+pub use midge_access::lockout::Network;
 pub use options::reference;
 pub use settings::{
     CertificateName, DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync,

@@ -220,6 +220,7 @@ impl Control {
             tables.retained,
         );
         self.logger.log(Kind::Information, text);
+        self.shared.guard.log_bans();
     }
 
     fn timeout(&self) -> Option<Duration> {

@@ -3,12 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 use midge_broker::{Settings, Shard};
 use midge_reactor::{Clock, Mailbox, Poller, Sender, spawn};
 
 use crate::control::Command;
+use crate::host::Hosts;
 use crate::log::Logger;
 use crate::mail::{MAILBOX, Post, WorkerMail};
 use crate::persistence::{Keeper, Loads, Persistence};
@@ -70,6 +72,8 @@ impl Crew {
                 )
             })
             .collect();
+        let wakers = self.pollers.iter().map(Poller::waker).collect();
+        let mut hosts = Hosts::prepare(wakers, clock);
         let mut threads = Vec::new();
         let parts = self.pollers.into_iter().zip(self.mailboxes);
         let parts = parts.zip(posts).zip(shards);
@@ -89,20 +93,25 @@ impl Crew {
                 shard,
                 keeper,
             };
+            if let Some(first) = hosts.first_mut() {
+                first.take(Worker::new(parts));
+            }
+        }
+        for (number, mut host) in hosts.into_iter().enumerate() {
             let commands = commands.clone();
             let body = move || {
                 let mut watch = Watch {
-                    worker: id,
+                    worker: host.current(),
                     commands,
                     reason: None,
                     well: false,
                 };
-                match Worker::new(parts).run() {
+                match host.run() {
                     Ok(()) => watch.well = true,
                     Err(error) => watch.reason = Some(error.to_string()),
                 }
             };
-            match spawn(&format!("worker {id}"), body) {
+            match spawn(&format!("worker {number}"), body) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => return Err((error, threads)),
             }
@@ -113,7 +122,8 @@ impl Crew {
 
 /// Tells the control thread when a worker ends of itself, by a panic even.
 struct Watch {
-    worker: u16,
+    /// The worker that the thread runs just now.
+    worker: Arc<AtomicU16>,
     commands: Sender<Command>,
     reason: Option<String>,
     well: bool,
@@ -123,7 +133,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !self.well {
             let ended = Command::WorkerEnded {
-                worker: self.worker,
+                worker: self.worker.load(Relaxed),
                 reason: self.reason.take(),
             };
             let _ = self.commands.push_batch(&mut vec![ended], 0);
@@ -184,7 +194,7 @@ mod tests {
         let commands = mailbox.sender(None);
         let worker = std::thread::spawn(move || {
             let _watch = Watch {
-                worker: 3,
+                worker: Arc::new(AtomicU16::new(3)),
                 commands,
                 reason: None,
                 well: false,

@@ -72,6 +72,15 @@ impl Directory {
         }
     }
 
+    /// Makes room for so many more client ids: a table that grows hashes all of them again.
+    pub(crate) fn reserve(&self, clients: usize) {
+        let each = clients / PARTS + clients / PARTS / 16;
+        for part in &self.parts {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.reserve(each);
+        }
+    }
+
     /// Enters a session that the store knows, whatever the limit.
     pub(crate) fn restore(&self, client_id: &Arc<str>, worker: u16) {
         if self

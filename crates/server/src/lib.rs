@@ -13,6 +13,7 @@ mod control;
 mod crew;
 pub mod daemon;
 mod directory;
+mod host;
 pub mod log;
 mod mail;
 mod persistence;

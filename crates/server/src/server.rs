@@ -200,7 +200,7 @@ impl Bound {
         let shared = Arc::new(Shared {
             tables: SharedLocks::new(random()),
             directory: Directory::new(general.global_max_clients.map(limit)),
-            guard: Guard::new(logger.clone(), secret()),
+            guard: Guard::new(logger.clone(), self.clock, secret()),
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
         });
         let settings = self
@@ -218,6 +218,7 @@ impl Bound {
             .guard
             .set_listeners(&by_number)
             .map_err(StartError::Access)?;
+        shared.guard.set_lockout(general.lockout());
         let controls = shared.guard.controls();
         let settings = Arc::new(broker_settings(general, settings, controls));
 
@@ -354,8 +355,9 @@ impl Kept {
         }
         let persistence = restored.persistence;
         let directory = settings.store_directory();
-        let checkpoints = Checkpoints::start(&persistence, directory, logger.clone())
-            .map_err(|error| format!("Error: Unable to start a thread: {error}."))?;
+        let checkpoints =
+            Checkpoints::start(&persistence, restored.starts, directory, logger.clone())
+                .map_err(|error| format!("Error: Unable to start a thread: {error}."))?;
         Ok(Self {
             _checkpoints: checkpoints,
             persistence,

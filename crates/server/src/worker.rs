@@ -80,6 +80,22 @@ pub(crate) struct Worker {
     stops_at: Option<Time>,
 }
 
+/// What ends a worker's sleep beside its sockets.
+struct Wakes<'a> {
+    mailbox: &'a Mailbox<WorkerMail>,
+    keeper: Option<&'a Keeper>,
+    /// Set while the worker waits for room at others.
+    post: Option<&'a Post>,
+}
+
+impl Wakes<'_> {
+    fn is_there(&self) -> bool {
+        !self.mailbox.is_empty()
+            || self.keeper.is_some_and(Keeper::is_told)
+            || self.post.is_some_and(Post::is_free)
+    }
+}
+
 /// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) id: u16,
@@ -118,26 +134,49 @@ impl Worker {
         }
     }
 
-    /// Serves until the control thread says that the broker ends.
+    pub(crate) const fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(crate) const fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// Sleeps until this worker has something to do, or `pending` says that somebody else has.
     ///
     /// # Errors
     /// Those of the poller, after which the worker cannot go on.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Ready>,
+        pending: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
+        let wakes = Wakes {
+            mailbox: &self.mailbox,
+            keeper: self.keeper.as_ref(),
+            post: self.paused.then_some(&self.post),
+        };
+        self.poller
+            .wait(timeout, ready, || wakes.is_there() || pending())
+    }
+
+    /// Whether there is something to do that a wake-up tells of.
+    pub(crate) fn is_woken(&self) -> bool {
+        let wakes = Wakes {
+            mailbox: &self.mailbox,
+            keeper: self.keeper.as_ref(),
+            post: self.paused.then_some(&self.post),
+        };
+        wakes.is_there()
+    }
+
+    /// Does all that is ready.
+    pub(crate) fn turn_at(&mut self, now: Time, ready: &[Ready], mail: &mut Vec<WorkerMail>) {
+        self.core.now = now;
         let shared = Arc::clone(&self.shared);
-        let mut ready = Vec::with_capacity(EVENTS_MAX);
-        let mut mail = Vec::new();
-        while !self.is_done() {
-            let timeout = self.timeout();
-            let mailbox = &self.mailbox;
-            let keeper = self.keeper.as_ref();
-            let is_told = || keeper.is_some_and(Keeper::is_told);
-            self.poller
-                .wait(timeout, &mut ready, || !mailbox.is_empty() || is_told())?;
-            self.core.now = Time(self.clock.now_ms());
-            let mut tables = shared.tables.turn();
-            self.turn(&ready, &mut mail, &mut tables);
-        }
-        Ok(())
+        let mut tables = shared.tables.turn();
+        self.turn(ready, mail, &mut tables);
     }
 
     fn turn(&mut self, ready: &[Ready], mail: &mut Vec<WorkerMail>, tables: &mut TurnTables<'_>) {
@@ -243,11 +282,11 @@ impl Worker {
         shard.publish(&mut step, &message);
     }
 
-    /// How long to sleep at most; zero when there is work already.
-    fn timeout(&self) -> Option<Duration> {
+    /// Until when to sleep at most; the beginning of time when there is work already.
+    pub(crate) fn sleeps_until(&self) -> Option<Time> {
         let readable = !self.paused && self.input.has_readable();
         if readable || self.core.has_work() {
-            return Some(Duration::ZERO);
+            return Some(Time(0));
         }
         let deadlines = [
             self.core.shard.next_deadline(),
@@ -255,11 +294,10 @@ impl Worker {
             self.stops_at,
             self.keeper.as_ref().and_then(Keeper::next_deadline),
         ];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.since(Time(self.clock.now_ms())))
+        deadlines.into_iter().flatten().min()
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.stops_at
             .is_some_and(|deadline| self.sockets.is_empty() || deadline <= self.core.now)
     }

@@ -1,9 +1,9 @@
 //! What a listener wraps its connections in, as the configuration says: TLS, WebSocket, the header of a
 //! proxy.
 
-mod network;
 mod tickets;
 
+use midge_access::lockout::Network;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,6 @@ use midge_transport::websocket::{Request, UpgradeOptions};
 use crate::access::files::{self, Stamp};
 use crate::config::{CertificateName, Config, General, ListenerSettings, Protocol};
 
-pub use network::Network;
 pub(crate) use tickets::Tickets;
 
 /// A PROXY header of version 2 may have so many bytes.
@@ -324,7 +323,7 @@ impl Wrapping {
         let is_trusted = |address| {
             self.trusted_proxies
                 .iter()
-                .any(|network| network.has(address))
+                .any(|network| network.contains(address))
         };
         let client = request.client_address(header, peer.ip(), is_trusted);
         (client != peer.ip().to_canonical()).then(|| SocketAddr::new(client, 0))

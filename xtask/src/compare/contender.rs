@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 
 /// A program with its configuration.
-pub(super) struct Contender {
+pub(crate) struct Contender {
     pub(super) name: &'static str,
     kind: Kind,
     program: PathBuf,
@@ -48,7 +48,7 @@ pub(super) const MOSQUITTO: [&str; 2] = ["mosquitto", "mosquitto with set_tcp_no
 const MOSQUITTO_PROGRAMS: [&str; 2] = ["mosquitto", "/usr/sbin/mosquitto"];
 
 /// Those that are here; ours are in `folder`.
-pub(super) fn all(folder: &Path) -> Vec<Contender> {
+pub(crate) fn all(folder: &Path) -> Vec<Contender> {
     let config = |name: &str| Some(folder.join(name));
     let mut all = vec![
         Contender {
@@ -66,10 +66,7 @@ pub(super) fn all(folder: &Path) -> Vec<Contender> {
             extra: MIDGE,
         },
     ];
-    let installed = MOSQUITTO_PROGRAMS
-        .into_iter()
-        .find(|program| mosquitto_version(program).is_some());
-    if let Some(program) = installed {
+    if let Some(program) = mosquitto() {
         for (name, extra) in MOSQUITTO.into_iter().zip(["", "set_tcp_nodelay true\n"]) {
             all.push(Contender {
                 name,
@@ -81,6 +78,13 @@ pub(super) fn all(folder: &Path) -> Vec<Contender> {
         }
     }
     all
+}
+
+/// Where mosquitto is, if it is installed.
+pub(crate) fn mosquitto() -> Option<&'static str> {
+    MOSQUITTO_PROGRAMS
+        .into_iter()
+        .find(|program| mosquitto_version(program).is_some())
 }
 
 /// The first line of mosquitto's help, if that can be started.
@@ -172,7 +176,8 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> std::io::Result<u16> {
+/// A port that nobody listens on right now.
+pub(crate) fn free_port() -> std::io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }

@@ -231,7 +231,7 @@ impl Scenario {
 }
 
 /// The number under `key` in the object `section` of a report.
-pub(super) fn number(report: &str, section: &str, key: &str) -> Option<f64> {
+pub(crate) fn number(report: &str, section: &str, key: &str) -> Option<f64> {
     let (_, rest) = report.split_once(&format!("\"{section}\":{{"))?;
     let (object, _) = rest.split_once('}')?;
     let (_, value) = object.split_once(&format!("\"{key}\":"))?;

@@ -10,7 +10,7 @@ use super::scenario::{Metric, Scenario, number};
 
 /// Numbers of all rounds, by row and contender.
 #[derive(Default)]
-pub(super) struct Samples(BTreeMap<(String, &'static str), Vec<f64>>);
+pub(crate) struct Samples(BTreeMap<(String, &'static str), Vec<f64>>);
 
 /// The column of the load generator, measured with Midge.
 const GENERATOR: &str = "load generator";
@@ -33,12 +33,13 @@ impl Samples {
         }
     }
 
-    fn add(&mut self, row: &str, column: &'static str, value: f64) {
+    pub(crate) fn add(&mut self, row: &str, column: &'static str, value: f64) {
         let samples = self.0.entry((row.to_owned(), column)).or_default();
         samples.push(value);
     }
 
-    fn median(&self, row: &str, column: &'static str) -> Option<f64> {
+    /// The middle one of the rounds, or between the two in the middle.
+    pub(crate) fn median(&self, row: &str, column: &'static str) -> Option<f64> {
         let mut samples = self.0.get(&(row.to_owned(), column))?.clone();
         samples.sort_by(f64::total_cmp);
         let middle = samples.len() / 2;
@@ -68,12 +69,12 @@ fn row(scenario: &Scenario, metric: &Metric) -> String {
 }
 
 /// What a reader has to know of the run.
-pub(super) struct Facts {
-    lines: Vec<String>,
+pub(crate) struct Facts {
+    pub(crate) lines: Vec<String>,
 }
 
 impl Facts {
-    pub(super) fn gather(command_line: String, contenders: &[Contender]) -> Self {
+    pub(crate) fn gather(command_line: String, contenders: &[Contender]) -> Self {
         let mut lines = vec![command_line];
         let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
         let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -151,12 +152,12 @@ pub(super) fn markdown<'a>(
     text
 }
 
-fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+pub(crate) fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     let (one, other) = (one?, other?);
     (other > 0.0).then(|| one / other)
 }
 
-fn figure(value: Option<f64>, digits: usize) -> String {
+pub(crate) fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 

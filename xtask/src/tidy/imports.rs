@@ -80,7 +80,7 @@ const TABLE: [Row; 16] = [
     },
     Row {
         folder: "client",
-        may_use: &["codec", "proto", "transport"],
+        may_use: &["codec", "proto", "store", "transport"],
         reason: "a client library must not pull in a broker",
     },
     Row {
@@ -118,8 +118,16 @@ const TABLE: [Row; 16] = [
     },
 ];
 
+/// What the tests of a crate may use besides, since it never ships with them.
+const TESTS_MAY_USE: [(&str, &[&str]); 1] = [
+    // A client is tested against the real thing.
+    ("client", &["broker", "server"]),
+];
+
 /// Sections of a manifest that name dependencies.
-const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+const SECTIONS: [&str; 3] = ["dependencies", DEV, "build-dependencies"];
+
+const DEV: &str = "dev-dependencies";
 
 pub(super) fn rule(workspace: &Workspace) -> Outcome<Vec<Problem>> {
     Ok(workspace
@@ -135,12 +143,20 @@ fn check(member: &Member, all: &[Member]) -> Vec<Problem> {
         let message = "this crate has no row in the import table of xtask/src/tidy/imports.rs";
         return vec![Problem::in_file(&path, message)];
     };
+    let tests_may_use = TESTS_MAY_USE
+        .iter()
+        .find(|(folder, _)| *folder == member.folder)
+        .map_or(&[][..], |(_, folders)| folders);
     dependencies(&member.manifest)
-        .filter_map(|name| all.iter().find(|other| other.package == name))
+        .filter_map(|(section, name)| {
+            let used = all.iter().find(|other| other.package == name)?;
+            Some((section, used))
+        })
         // A crate may name itself to give its own tests a feature.
-        .filter(|used| used.folder != member.folder)
-        .filter(|used| !row.may_use.contains(&used.folder.as_str()))
-        .map(|used| {
+        .filter(|(_, used)| used.folder != member.folder)
+        .filter(|(_, used)| !row.may_use.contains(&used.folder.as_str()))
+        .filter(|(section, used)| *section != DEV || !tests_may_use.contains(&used.folder.as_str()))
+        .map(|(_, used)| {
             let Row { folder, reason, .. } = row;
             Problem::in_file(
                 &path,
@@ -158,8 +174,8 @@ pub(super) fn manifest_path(folder: &str) -> String {
     }
 }
 
-/// The package names of all dependencies, also those of one platform.
-fn dependencies(manifest: &Table) -> impl Iterator<Item = &str> {
+/// The package names of all dependencies with their sections, also those of one platform.
+fn dependencies(manifest: &Table) -> impl Iterator<Item = (&'static str, &str)> {
     let targets = manifest.get("target").and_then(Value::as_table).into_iter();
     let targets = targets.flat_map(Table::values).filter_map(Value::as_table);
     std::iter::once(manifest)
@@ -167,12 +183,13 @@ fn dependencies(manifest: &Table) -> impl Iterator<Item = &str> {
         .flat_map(|table| {
             SECTIONS
                 .iter()
-                .filter_map(|section| table.get(*section)?.as_table())
+                .filter_map(|section| Some((*section, table.get(*section)?.as_table()?)))
         })
-        .flat_map(|section| {
-            section.iter().map(|(name, value)| {
+        .flat_map(|(section, table)| {
+            table.iter().map(move |(name, value)| {
                 // A dependency may be renamed; then its package name is inside.
-                value.get("package").and_then(Value::as_str).unwrap_or(name)
+                let package = value.get("package").and_then(Value::as_str);
+                (section, package.unwrap_or(name))
             })
         })
 }
@@ -223,6 +240,20 @@ mod tests {
             "codec",
             "[target.'cfg(unix)'.dependencies]\nmidge-reactor = { path = \"../reactor\" }",
             &["codec may not use reactor"],
+        );
+    }
+
+    #[test]
+    fn tests_may_use_more_where_the_table_says_so() {
+        check_dependencies(
+            "client",
+            "[dev-dependencies]\nmidge-broker.workspace = true\nmidge-reactor.workspace = true",
+            &["client may not use reactor"],
+        );
+        check_dependencies(
+            "client",
+            "[dependencies]\nmidge-broker.workspace = true",
+            &["client may not use broker"],
         );
     }
 

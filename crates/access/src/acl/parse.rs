@@ -88,6 +88,7 @@ impl Reader {
                 rules: Vec::new(),
                 sections: Vec::new(),
                 users: HashMap::new(),
+                groups: HashMap::new(),
                 anonymous: Arc::default(),
                 patterns: Section::default(),
                 has_patterns: false,
@@ -323,6 +324,7 @@ impl Reader {
             let Some(section) = group.section else {
                 continue;
             };
+            self.inner.groups.insert(name, section);
             for member in group.members {
                 sections.entry(member).or_default().push(section);
             }

@@ -464,3 +464,21 @@ fn topics_that_fit_almost_every_rule_take_no_longer_than_the_rules_are_long() {
         "rw"
     );
 }
+
+#[test]
+fn a_client_that_somebody_else_puts_into_groups_has_their_rules_too() {
+    let text = b"user alice\ntopic read a\ngroup sensors\nmember bob\ntopic read s\n";
+    let (rules, _) = Rules::parse("acl", text).unwrap();
+    let client = Client {
+        id: "c",
+        user_name: Some("alice"),
+    };
+    let groups = ["sensors".to_owned(), "unknown".to_owned()];
+    let rules_of = |groups: &[String]| {
+        let rules = rules.for_member(client, groups);
+        ["a", "s"].map(|topic| rules.decide(Action::Deliver, topic))
+    };
+    assert_eq!(rules_of(&groups), [true, true]);
+    assert_eq!(rules_of(&groups[1..]), [true, false]);
+    assert_eq!(rules_of(&[]), [true, false]);
+}

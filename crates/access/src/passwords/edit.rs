@@ -13,7 +13,7 @@ pub enum NameFault {
     Empty,
     /// It has more than [`USER_NAME_BYTES_MAX`] bytes.
     TooLong,
-    /// It has a control character.
+    /// It has a control character, or begins with what would be a byte order mark.
     Control,
     /// It has a colon.
     Colon,
@@ -32,7 +32,7 @@ pub fn check_name(name: &str) -> Result<(), NameFault> {
         NameFault::Empty
     } else if name.len() > USER_NAME_BYTES_MAX {
         NameFault::TooLong
-    } else if name.chars().any(char::is_control) {
+    } else if name.chars().any(char::is_control) || name.starts_with('\u{FEFF}') {
         NameFault::Control
     } else if name.contains(':') {
         NameFault::Colon
@@ -180,7 +180,9 @@ fn rewrite(
             Change::Keep => changed.extend(raw),
             Change::Remove => {}
             Change::Replace(hash) => {
-                changed.extend([name, ":", &hash].concat().as_bytes());
+                // As it was, spaces included: without them another thing could come to stand at the beginning.
+                let (before, _) = line.split_once(':').unwrap_or((name, ""));
+                changed.extend([before, ":", &hash].concat().as_bytes());
                 changed.extend(raw.get(line.len()..).unwrap_or_default());
             }
         }

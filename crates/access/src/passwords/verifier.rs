@@ -25,7 +25,8 @@ const ARGON2_BYTES_NEW: usize = 32;
 
 /// What is kept of a password, so that one who gives it again can be told from one who does not.
 ///
-/// `Display` gives the text of the password file. `Debug` shows neither salt nor hash.
+/// `Display` gives the text of the password file. `Debug` shows neither salt nor hash. Comparing two with `==`
+/// is for tools: the time that it takes tells where they differ.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
     hashing: Hashing,

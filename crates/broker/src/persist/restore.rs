@@ -108,6 +108,10 @@ impl Restoration {
     pub fn share_out(&mut self, shards: usize) -> Vec<Part> {
         let mut parts: Vec<Part> = std::iter::repeat_with(Part::default).take(shards).collect();
         let sessions = std::mem::take(&mut self.image.sessions);
+        let mut sessions: Vec<_> = sessions.into_iter().collect();
+        // About the order in which they were read, and so in memory: a table's own is by chance, and a
+        // million walks through it find nothing in a cache.
+        sessions.sort_unstable_by_key(|(key, _)| *key);
         let each = sessions.len().div_ceil(shards.max(1));
         let mut sessions = sessions.into_iter();
         for part in &mut parts {
@@ -128,6 +132,8 @@ impl Restoration {
         each: &mut dyn FnMut(&Arc<str>),
     ) {
         part.renamed.reserve(part.sessions.len());
+        // A table that grows hashes all client ids again.
+        shard.by_client_id.reserve(part.sessions.len());
         for (key, image) in std::mem::take(&mut part.sessions) {
             if has_ended(&image) {
                 part.ended.push((key, image));
@@ -366,6 +372,9 @@ impl Restoration {
         shard: &mut Shard,
         read: &mut ReadRecord<'_>,
     ) {
+        if self.image.groups.is_empty() {
+            return;
+        }
         let names: Vec<(Box<str>, Box<str>)> = shard.shared_subscriptions();
         let mut back = std::mem::take(&mut self.read_back);
         for (share_name, filter) in names {

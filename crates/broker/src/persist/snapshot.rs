@@ -51,7 +51,10 @@ impl Image {
             stopped: false,
         };
         writer.messages(self);
-        for (session, state) in &self.sessions {
+        let mut sessions: Vec<_> = self.sessions.iter().collect();
+        // The next start takes them in the order of their addresses, and finds them side by side then.
+        sessions.sort_unstable_by_key(|(session, _)| **session);
+        for (session, state) in sessions {
             writer.session(*session, state);
         }
         for (group, state) in &self.groups {

@@ -1,7 +1,7 @@
 //! Shared subscriptions: who of a group gets the next message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -160,10 +160,11 @@ impl Group {
     ///
     /// While it is not zero the router chooses no member, so that the queue drains first and the
     /// order stays. For that the publisher's core adds one for a message that it sends to the
-    /// home, before it routes the next one; the home takes one off for each that has left it.
+    /// home, before it routes the next one; the home takes one off for each that has left it
+    /// ([`RoutingTable::count_waiting`](super::RoutingTable::count_waiting) and its counterpart).
     #[must_use]
-    pub fn backlog(&self) -> &AtomicU32 {
-        &self.backlog
+    pub fn backlog(&self) -> u32 {
+        self.backlog.load(Ordering::SeqCst)
     }
 
     /// Takes the next member that is ready, in rotation, whatever the backlog: for the group's
@@ -249,6 +250,8 @@ pub(super) struct Groups {
     by_filter: Index<Slots>,
     next_generation: u32,
     members_count: usize,
+    /// The backlogs of all groups together.
+    waiting: AtomicU64,
 }
 
 /// The groups of one filter, each of which knows its place here.
@@ -269,6 +272,26 @@ impl Groups {
             by_filter: Index::new(),
             next_generation: 0,
             members_count: 0,
+            waiting: AtomicU64::new(0),
+        }
+    }
+
+    /// Sequentially consistent as the backlogs are, and for the same reason.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn count_waiting(&self, id: GroupId, count: u32) {
+        if let Some(group) = self.get(id) {
+            self.waiting.fetch_add(u64::from(count), Ordering::SeqCst);
+            group.backlog.fetch_add(count, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn uncount_waiting(&self, id: GroupId, count: u32) {
+        if let Some(group) = self.get(id) {
+            group.backlog.fetch_sub(count, Ordering::SeqCst);
+            self.waiting.fetch_sub(u64::from(count), Ordering::SeqCst);
         }
     }
 
@@ -348,6 +371,12 @@ impl Groups {
         });
     }
 
+    /// Lets a group choose.
+    pub(super) fn choose_of(&self, id: GroupId) -> Option<GroupMatch> {
+        self.get(id)?;
+        self.choose(id.slot)
+    }
+
     /// Lets the group at `slot` choose, which a group with a backlog does not.
     fn choose(&self, slot: u32) -> Option<GroupMatch> {
         let group = self.slab.get(slot)?;
@@ -400,9 +429,12 @@ impl Groups {
         let hash = name_hash(slab, slot, hashing);
         self.by_name
             .remove(hash, |&at| at == slot, |&at| name_hash(slab, at, hashing));
-        let Some(group) = self.slab.remove(slot) else {
+        let Some(mut group) = self.slab.remove(slot) else {
             return;
         };
+        // Nobody gets it any more.
+        let waiting = self.waiting.get_mut();
+        *waiting = waiting.saturating_sub(u64::from(*group.backlog.get_mut()));
         let place = group.place as usize;
         let moved = self.by_filter.edit(&group.filter, hashing, |slots| {
             slots.0.swap_remove(place);

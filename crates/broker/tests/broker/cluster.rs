@@ -487,7 +487,7 @@ impl World {
         let moved = self.shards[from].forget(conn);
         let conn = self.call(home, |shard, step| shard.open(step, token, origin));
         if let Some(identity) = moved.identity {
-            self.shards[usize::from(home)].vouch(conn, identity);
+            self.shards[usize::from(home)].vouch(conn, *identity);
         }
         let socket = &mut self.sockets[token];
         socket.conn = Some(conn);

@@ -37,13 +37,38 @@ impl<'a> Publish<'a> {
     /// [`DecodeError::TopicName`], [`DecodeError::PacketIdZero`], those of [`Properties::decode`],
     /// [`DecodeError::Truncated`].
     pub fn decode(first: u8, version: Version, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::decode_known(first, version, body, None)
+    }
+
+    /// The bytes where a body of a PUBLISH has its topic, unchecked.
+    #[must_use]
+    pub fn topic_bytes(body: &[u8]) -> Option<&[u8]> {
+        Reader::new(body).binary().ok()
+    }
+
+    /// Reads the body as [`Self::decode`] does. `known` is the topic, if the caller has compared
+    /// [`Self::topic_bytes`] with one that passed here before: it is not checked again.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    #[inline]
+    pub fn decode_known(
+        first: u8,
+        version: Version,
+        body: &'a [u8],
+        known: Option<&'a str>,
+    ) -> Result<Self, DecodeError> {
         let qos = QoS::from_bits((first >> 1) & 3).ok_or(DecodeError::QoS)?;
         let dup = first & 8 != 0;
         if dup && qos == QoS::AtMostOnce {
             return Err(DecodeError::DupWithoutQoS);
         }
         let mut reader = Reader::new(body);
-        let topic = read_topic(reader.binary()?)?;
+        let topic = reader.binary()?;
+        let topic = match known {
+            Some(known) => known,
+            None => read_topic(topic)?,
+        };
         if topic.is_empty() && !version.has_properties() {
             return Err(DecodeError::TopicName);
         }

@@ -76,6 +76,15 @@ const CONNECT: &[Opt] = &[
     ),
 ];
 
+const SESSION_EXPIRY: Opt = valued(
+    Id::SessionExpiry,
+    &["-x"],
+    "seconds",
+    "-x argument given but no session expiry interval specified.",
+    "How long an MQTT 5 session outlives its connection; -1 for ever. Defaults to -1 with -c, \
+     to 0 without.",
+);
+
 /// What pub and sub say about their session.
 const SESSION: &[Opt] = &[
     valued(
@@ -104,14 +113,7 @@ const SESSION: &[Opt] = &[
         &["-c", "--disable-clean-session"],
         "Keeps the session and what is queued in it for the next connection; needs a client id.",
     ),
-    valued(
-        Id::SessionExpiry,
-        &["-x"],
-        "seconds",
-        "-x argument given but no session expiry interval specified.",
-        "How long an MQTT 5 session outlives its connection; -1 for ever. Defaults to -1 with -c, \
-         to 0 without.",
-    ),
+    SESSION_EXPIRY,
     flag(
         Id::NoDelay,
         &["--nodelay"],
@@ -351,6 +353,7 @@ const WINDOW_MISSING: &str = "--window argument given but no count specified.";
 const LOAD: &[Opt] = &[
     QOS,
     PAYLOAD,
+    SESSION_EXPIRY,
     valued(
         Id::Window,
         &["--window"],

@@ -7,6 +7,8 @@ mod ctrl;
 #[cfg(test)]
 mod dump;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod passwd;
 #[cfg(test)]
 mod process;

@@ -85,19 +85,25 @@ impl<M> Window<M> {
         self.unfinished < usize::from(receive_maximum) && self.sent == self.slots.len()
     }
 
+    /// The identifier after the last one, where identifiers run without holes up to it and it is free.
+    #[inline]
+    fn following_id(&self) -> Option<NonZeroU16> {
+        let last = self.slots.back()?.id.get();
+        // Half of all are more than anybody has under way; beyond, the next may still be in use.
+        let follows = self.index.is_none()
+            && last == self.last_id
+            && self.slots.len() < usize::from(u16::MAX / 2);
+        follows.then(|| next_id(last))
+    }
+
     pub(super) fn push(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
+        if let Some(id) = self.following_id() {
+            self.append(id, qos, message);
+            return Ok(id);
+        }
         let Some(id) = self.free_id() else {
             return Err(message);
         };
-        let step = match qos {
-            QoS::AtMostOnce | QoS::AtLeastOnce => Step::AwaitsPubAck,
-            QoS::ExactlyOnce => Step::AwaitsPubRec,
-        };
-        debug_assert_eq!(
-            self.sent,
-            self.slots.len(),
-            "resending comes before sending"
-        );
         let follows = self
             .slots
             .back()
@@ -108,6 +114,21 @@ impl<M> Window<M> {
         if let Some(index) = &mut self.index {
             index.insert(id, place(self.first_place, self.slots.len()));
         }
+        self.append(id, qos, message);
+        Ok(id)
+    }
+
+    #[inline]
+    fn append(&mut self, id: NonZeroU16, qos: QoS, message: M) {
+        let step = match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => Step::AwaitsPubAck,
+            QoS::ExactlyOnce => Step::AwaitsPubRec,
+        };
+        debug_assert_eq!(
+            self.sent,
+            self.slots.len(),
+            "resending comes before sending"
+        );
         self.last_id = id.get();
         self.slots.push_back(Slot {
             id,
@@ -118,7 +139,6 @@ impl<M> Window<M> {
         self.unfinished += 1;
         self.sent = self.slots.len();
         self.sent_unfinished += 1;
-        Ok(id)
     }
 
     pub(super) fn push_held(&mut self, qos: QoS, message: M) -> Result<NonZeroU16, M> {
@@ -177,6 +197,32 @@ impl<M> Window<M> {
         });
         self.unfinished += 1;
         Ok(())
+    }
+
+    /// Finishes the oldest delivery if it is of QoS 1 and has this identifier, as is nearly always the case
+    /// when a PUBACK comes.
+    #[inline]
+    pub(super) fn finish_oldest(&mut self, id: NonZeroU16) -> Option<M> {
+        let is_plain = self.index.is_none() && self.held == 0 && self.sent == self.slots.len();
+        let slot = self.slots.pop_front_if(|slot| {
+            is_plain && slot.id == id && slot.step == Step::AwaitsPubAck && slot.message.is_some()
+        })?;
+        self.first_place = self.first_place.wrapping_add(1);
+        self.unfinished -= 1;
+        self.sent_unfinished -= 1;
+        while self
+            .slots
+            .front()
+            .is_some_and(|slot| slot.step == Step::Finished)
+        {
+            self.slots.pop_front();
+            self.first_place = self.first_place.wrapping_add(1);
+        }
+        self.sent = self.slots.len();
+        if self.slots.is_empty() {
+            self.empty();
+        }
+        slot.message
     }
 
     pub(super) fn acknowledge(&mut self, kind: AckKind, id: NonZeroU16, refused: bool) -> Acked<M> {

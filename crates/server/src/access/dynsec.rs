@@ -44,7 +44,7 @@ impl Surroundings for Here {
     }
 }
 
-fn random(bytes: &mut [u8]) {
+pub(super) fn random(bytes: &mut [u8]) {
     #[expect(
         clippy::expect_used,
         reason = "without random numbers no password can be kept safely, and no system lacks them"

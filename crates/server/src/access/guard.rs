@@ -5,20 +5,28 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who};
-use midge_broker::{ConnId, ControlRequest, Login, LoginAnswer, Review, Reviewed};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who as Account};
+use midge_access::lockout;
+use midge_access::tokens::HashKey;
+use midge_broker::{ControlRequest, Login, LoginAnswer, Review, Reviewed};
 use midge_codec::ReasonCode;
-use midge_reactor::{Sender as ToMailbox, cores, spawn};
+use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
+use super::attempt::Who;
 use super::dynsec::Dynsec;
-use super::gate::{Check, Gate, Judged};
+use super::failures::{Failures, Held};
+use super::gate::{Gate, Judged, Means, Open, Pending};
+use super::rights::login_rules;
+use super::scram::Dialogues;
+use super::tokens::TokenLogin;
 use crate::config::ListenerSettings;
+use crate::crew::secret;
 use crate::log::{Kind, Logger};
 use crate::mail::{Reviewer, WorkerMail};
 
 /// Logins and requests that may wait. Who comes when there are more is told to try again.
-const JOBS_MAX: usize = 4_096;
+pub(super) const JOBS_MAX: usize = 4_096;
 
 /// How often the files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(2);
@@ -26,14 +34,23 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Judges all logins. Shared by the workers, the control thread and the threads that check passwords.
 pub(crate) struct Guard(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     gates: RwLock<Gates>,
-    jobs: Sender<Job>,
+    pub(super) jobs: Sender<Job>,
     waiting: Receiver<Job>,
     workers: OnceLock<Vec<ToMailbox<WorkerMail>>>,
-    logger: Logger,
+    /// Wakes the thread that keeps the times.
+    pub(super) wake: Sender<Wake>,
+    wakes: Receiver<Wake>,
+    pub(super) failures: Failures,
+    pub(super) held: Held,
+    pub(super) dialogues: Dialogues,
+    pub(super) clock: Clock,
+    pub(super) logger: Logger,
     /// Secret, so that which names do not exist cannot be told by what their check costs.
     decoys: [u8; 32],
+    /// Under which answers about tokens and passwords are kept.
+    hash_key: HashKey,
 }
 
 #[derive(Default)]
@@ -43,12 +60,13 @@ struct Gates {
 }
 
 /// What is done on a thread of its own.
-enum Job {
+pub(super) enum Job {
     Check {
-        worker: u16,
-        conn: ConnId,
-        check: Box<Check>,
+        who: Who,
+        pending: Pending,
     },
+    /// Its keys have been fetched.
+    Again(Box<TokenLogin>),
     Control {
         worker: u16,
         request: ControlRequest,
@@ -57,7 +75,15 @@ enum Job {
     End,
 }
 
-/// The threads that check passwords. Dropping them ends them.
+/// What the thread that keeps the times is told.
+pub(super) enum Wake {
+    /// Something may be due sooner than it thinks.
+    Look,
+    /// The broker ends.
+    End,
+}
+
+/// The threads that check passwords, and the one that keeps the times. Dropping them ends them.
 pub(crate) struct Threads {
     inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
@@ -68,6 +94,7 @@ impl Drop for Threads {
         for _ in &self.threads {
             let _ = self.inner.jobs.send(Job::End);
         }
+        let _ = self.inner.wake.send(Wake::End);
         for thread in self.threads.drain(..) {
             // A panic has been reported.
             let _ = thread.join();
@@ -77,15 +104,23 @@ impl Drop for Threads {
 
 impl Guard {
     /// A guard of no listener yet.
-    pub(crate) fn new(logger: Logger, decoys: [u8; 32]) -> Self {
+    pub(crate) fn new(logger: Logger, clock: Clock, decoys: [u8; 32]) -> Self {
         let (jobs, waiting) = bounded(JOBS_MAX);
+        let (wake, wakes) = bounded(4);
         Self(Arc::new(Inner {
             gates: RwLock::default(),
             jobs,
             waiting,
             workers: OnceLock::new(),
+            wake,
+            wakes,
+            failures: Failures::new(),
+            held: Held::default(),
+            dialogues: Dialogues::default(),
+            clock,
             logger,
             decoys,
+            hash_key: HashKey::new(&secret()),
         }))
     }
 
@@ -103,11 +138,14 @@ impl Guard {
         };
         for number in 0..(cores() / 2).max(1) {
             let inner = Arc::clone(inner);
-            let body = move || inner.work(number == 0);
+            let body = move || inner.work();
             started
                 .threads
                 .push(spawn(&format!("login {number}"), body)?);
         }
+        let keeper = Arc::clone(inner);
+        let body = move || keeper.keep_times();
+        started.threads.push(spawn("login times", body)?);
         Ok(started)
     }
 
@@ -120,16 +158,14 @@ impl Guard {
         &self,
         listeners: &[(u64, ListenerSettings)],
     ) -> Result<(), String> {
-        let mut gates = Gates {
-            dynsec: self.0.gates().dynsec.clone(),
-            ..Gates::default()
-        };
-        for dynsec in &gates.dynsec {
-            dynsec.reread(&self.0.logger)?;
+        let inner = &self.0;
+        let mut open = inner.open();
+        for dynsec in &open.dynsec {
+            dynsec.reread(&inner.logger)?;
         }
+        let mut gates = Gates::default();
         for (number, settings) in listeners {
-            let inner = &self.0;
-            let gate = Gate::open(settings, inner.decoys, &mut gates.dynsec, &inner.logger)?;
+            let gate = Gate::open(settings, &inner.means(), &mut open)?;
             gates.by_listener.insert(*number, Arc::new(gate));
         }
         let in_use = |dynsec: &Arc<Dynsec>| {
@@ -140,10 +176,20 @@ impl Guard {
                     .is_some_and(|used| Arc::ptr_eq(used, dynsec))
             })
         };
-        let dynsec = gates.dynsec.iter().filter(|known| in_use(known)).cloned();
+        let dynsec = open.dynsec.iter().filter(|known| in_use(known)).cloned();
         gates.dynsec = dynsec.collect();
         *self.0.gates.write().unwrap_or_else(PoisonError::into_inner) = gates;
         Ok(())
+    }
+
+    /// Sets what is banned when.
+    pub(crate) fn set_lockout(&self, settings: lockout::Settings) {
+        self.0.failures.set(settings);
+    }
+
+    /// Tells the log who is banned.
+    pub(crate) fn log_bans(&self) {
+        self.0.failures.log_bans(self.0.now(), &self.0.logger);
     }
 
     /// The topics below `$CONTROL/` that are answered.
@@ -159,26 +205,10 @@ impl Guard {
     /// Judges a login; nothing if the answer comes by mail.
     pub(crate) fn judge(&self, worker: u16, login: Login) -> Option<LoginAnswer> {
         let inner = &self.0;
-        let conn = login.conn;
-        let Some(gate) = inner.gate(login.listener.number) else {
-            let why = "the listener has gone".to_owned();
-            return Some(LoginAnswer::Refused(ReasonCode::NOT_AUTHORIZED, why));
-        };
-        let check = match gate.judge(login) {
-            Judged::At(answer) => return Some(answer),
-            Judged::Checks(check) => check,
-        };
-        let job = Job::Check {
-            worker,
-            conn,
-            check,
-        };
-        match inner.jobs.try_send(job) {
-            Ok(()) => None,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let why = format!("{JOBS_MAX} logins wait for their passwords to be checked");
-                Some(LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why))
-            }
+        let mut who = Who::of(worker, &login);
+        match inner.begin(&mut who, login.says) {
+            Judged::At(verdict) => inner.settle(&who, verdict),
+            Judged::Checks(pending) => inner.queue(who, pending),
         }
     }
 
@@ -215,11 +245,31 @@ impl Inner {
         self.gates.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gate(&self, listener: u64) -> Option<Arc<Gate>> {
+    /// What the gates have in common.
+    fn open(&self) -> Open {
+        let gates = self.gates();
+        let all = || gates.by_listener.values();
+        Open {
+            dynsec: gates.dynsec.clone(),
+            tokens: all().filter_map(|gate| gate.tokens.clone()).collect(),
+            backends: all().filter_map(|gate| gate.http.clone()).collect(),
+        }
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means {
+            decoys: self.decoys,
+            hash_key: self.hash_key.clone(),
+            now: self.now(),
+            logger: &self.logger,
+        }
+    }
+
+    pub(super) fn gate(&self, listener: u64) -> Option<Arc<Gate>> {
         self.gates().by_listener.get(&listener).cloned()
     }
 
-    fn mail(&self, worker: u16, mail: WorkerMail) {
+    pub(super) fn mail(&self, worker: u16, mail: WorkerMail) {
         let workers = self.workers.get();
         let sender = workers.and_then(|workers| workers.get(usize::from(worker)));
         if let Some(sender) = sender {
@@ -228,35 +278,41 @@ impl Inner {
         }
     }
 
-    /// Does what waits. The first of the threads also looks at the files.
-    fn work(&self, looks: bool) {
-        loop {
-            let job = if looks {
-                match self.waiting.recv_timeout(LOOK) {
-                    Ok(job) => job,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.look_at_files();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            } else {
-                match self.waiting.recv() {
-                    Ok(job) => job,
-                    Err(_) => return,
-                }
-            };
+    /// Does what waits.
+    fn work(self: &Arc<Self>) {
+        for job in &self.waiting {
             match job {
                 Job::End => return,
-                Job::Check {
-                    worker,
-                    conn,
-                    check,
-                } => {
-                    let answer = check.run();
-                    self.mail(worker, WorkerMail::LoggedIn { conn, answer });
-                }
+                Job::Check { who, pending } => self.check(who, pending),
+                Job::Again(login) => self.judge_token(login),
                 Job::Control { worker, request } => self.control(worker, &request),
+            }
+        }
+    }
+
+    /// Tells the answers that were held back, looks at the files, and forgets what is over.
+    fn keep_times(self: &Arc<Self>) {
+        let mut look_at = self.now();
+        loop {
+            let now = self.now();
+            for held in self.held.due(now) {
+                let (conn, answer) = (held.conn, held.answer);
+                self.mail(held.worker, WorkerMail::LoggedIn { conn, answer });
+            }
+            if now >= look_at {
+                self.look_at_files();
+                self.dialogues.sweep(now);
+                for tokens in self.open().tokens {
+                    self.fetch_keys(&tokens);
+                    self.judge_waiting(&tokens, false);
+                }
+                look_at = self.now().saturating_add(LOOK);
+            }
+            let next = self.held.next().map_or(look_at, |held| held.min(look_at));
+            let wait = next.saturating_sub(self.now()) + Duration::from_millis(1);
+            match self.wakes.recv_timeout(wait) {
+                Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -303,13 +359,14 @@ impl Inner {
             };
             let who = client
                 .user_name
-                .map_or(Who::Anonymous, |name| Who::User(name.to_owned()));
+                .map_or(Account::Anonymous, |name| Account::User(name.to_owned()));
             if effects.disconnect.contains(&who) {
                 let why = "an administrator has changed the account".to_owned();
                 return Review::Goes(ReasonCode::ADMINISTRATIVE_ACTION, why);
             }
             if effects.recompile_all || effects.recompile.contains(&who) {
-                return Review::Has(gate.rights(client.client_id, client.user_name));
+                let rules = login_rules(client);
+                return Review::Has(gate.rights(client.client_id, client.user_name, rules));
             }
             Review::Stays
         }));
@@ -321,11 +378,13 @@ impl Inner {
             let Some(gate) = gates.get(&client.listener.number) else {
                 return Review::Stays;
             };
-            if client.user_name.is_none() && !gate.settings().allow_anonymous {
+            let rules = login_rules(client);
+            let is_anonymous = client.user_name.is_none() && rules.is_none();
+            if is_anonymous && !gate.settings().allow_anonymous {
                 let why = "clients without a user name are not let in any more".to_owned();
                 return Review::Goes(ReasonCode::NOT_AUTHORIZED, why);
             }
-            Review::Has(gate.rights(client.client_id, client.user_name))
+            Review::Has(gate.rights(client.client_id, client.user_name, rules))
         }));
     }
 
@@ -339,17 +398,11 @@ impl Inner {
 
     /// Reads files again that have changed. One that cannot be used changes nothing, and is told once.
     fn look_at_files(&self) {
-        let (stale, dynsec): (Vec<(u64, Arc<Gate>)>, Vec<Arc<Dynsec>>) = {
+        let (mut stale, dynsec) = {
             let gates = self.gates();
-            let stale = gates.by_listener.iter();
-            let stale = stale.filter(|(_, gate)| gate.is_stale());
-            (
-                stale
-                    .map(|(number, gate)| (*number, Arc::clone(gate)))
-                    .collect(),
-                gates.dynsec.clone(),
-            )
+            (gates.by_listener.clone(), gates.dynsec.clone())
         };
+        stale.retain(|_, gate| gate.is_stale());
         let mut has_changed = false;
         for dynsec in &dynsec {
             match dynsec.reread(&self.logger) {
@@ -358,9 +411,8 @@ impl Inner {
             }
         }
         for (number, old) in stale {
-            let mut open = dynsec.clone();
             let settings = old.settings().clone();
-            let gate = match Gate::open(&settings, self.decoys, &mut open, &self.logger) {
+            let gate = match Gate::open(&settings, &self.means(), &mut self.open()) {
                 Ok(gate) => {
                     has_changed = true;
                     let text = "Access files have changed and were read again.";

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, EXIT_CONFIG};
 use super::include::{Files, Level, Unreadable};
 use super::lines::{Line, NotText, TextFault, lines};
+use super::logins::{HttpLogin, OAuth};
 use super::options::{OptionDef, Scope, Status, ValueType, find};
 use super::persistence::{PersistenceDraft, Placed};
 use super::plugin::{Configured, Loaded, plugin_option};
@@ -73,6 +74,12 @@ pub(super) struct Security {
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
     pub(super) dynamic_security: Option<DynamicSecurity>,
+    pub(super) oauth: Option<OAuth>,
+    /// The file and line that began with tokens.
+    pub(super) oauth_place: Option<(String, u32)>,
+    pub(super) http_login: Option<HttpLogin>,
+    /// The file and line that began with the HTTP back end.
+    pub(super) http_login_place: Option<(String, u32)>,
 }
 
 /// Where in which file reading has come to.

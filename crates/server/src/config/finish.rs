@@ -21,6 +21,7 @@ impl Draft {
         self.check_duplicate_listeners();
         self.check_persistence();
         self.check_transports();
+        self.check_logins();
         match ConfigErrors::gather(std::mem::take(&mut self.errors)) {
             Some(errors) => Err(errors),
             None => Ok(self.finish(command_line, environment)),
@@ -153,6 +154,11 @@ impl Draft {
             .dynamic_security
             .clone()
             .or_else(|| general.dynamic_security.clone());
+        settings.oauth = own.oauth.clone().or_else(|| general.oauth.clone());
+        settings.http_login = own
+            .http_login
+            .clone()
+            .or_else(|| general.http_login.clone());
         ListenerConfig {
             endpoint: listener.endpoint.clone(),
             settings,

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use chrono::format::{Item, StrftimeItems};
+use midge_access::lockout::Network;
 
 use super::draft::{Draft, not_yet};
 use super::value::{Args, Fault, parse_number, shown};
@@ -271,6 +272,31 @@ pub(super) fn persistence_sync(draft: &mut Draft, args: &mut Args<'_>) -> Result
             .ok_or_else(|| args.invalid(word))?,
     };
     draft.persistence.sync = Some(draft.placed(sync));
+    Ok(())
+}
+
+/// `auth_fail_exempt <network> ...` or `none`.
+pub(super) fn auth_fail_exempt(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let mut networks = Vec::new();
+    let mut word = args.word()?;
+    loop {
+        match word.parse::<Network>() {
+            Ok(network) => networks.push(network),
+            Err(_) if word == "none" && networks.is_empty() => break,
+            Err(error) => {
+                let mut fault = args.invalid(word);
+                fault.hint = error.to_string();
+                return Err(fault);
+            }
+        }
+        match args.next_word() {
+            Some(next) if !next.starts_with('#') => word = next,
+            _ => break,
+        }
+    }
+    // What is left can only be a comment.
+    while args.next_word().is_some() {}
+    draft.general.auth_fail_exempt = networks;
     Ok(())
 }
 

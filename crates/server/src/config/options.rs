@@ -6,6 +6,7 @@
 mod bridge;
 mod general;
 mod listener;
+mod logins;
 mod ours;
 mod security;
 
@@ -148,6 +149,7 @@ pub fn reference() -> impl Iterator<Item = &'static OptionDef> {
         general::OPTIONS,
         ours::OPTIONS,
         security::OPTIONS,
+        logins::OPTIONS,
         listener::OPTIONS,
         bridge::OPTIONS,
     ]

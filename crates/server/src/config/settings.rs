@@ -5,13 +5,15 @@
 
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use midge_access::lockout::{self, Network};
 use midge_transport::proxy::ProxyVersion;
 use midge_transport::tls::TlsVersion;
 use midge_transport::websocket::ForwardedHeader;
 
+use super::logins::{HttpLogin, OAuth};
 use crate::log::LogSettings;
-use crate::wrapping::Network;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
 macro_rules! settings {
@@ -123,6 +125,23 @@ settings! {
         /// Subscriptions that one client may hold.
         "max_subscriptions_per_client" => max_subscriptions_per_client: Option<NonZeroU32> = None,
 
+        /// Failed logins of an address within the window until it is banned; 0 bans none.
+        "auth_fail_max" => auth_fail_max: u16 = 10,
+        /// Failed logins of a user, from anywhere, until it is banned; 0 bans none.
+        "auth_fail_user_max" => auth_fail_user_max: u16 = 100,
+        /// Seconds for which a failed login counts.
+        "auth_fail_window" => auth_fail_window_secs: u32 = 300,
+        /// Seconds of the first ban; each further one is twice as long.
+        "auth_fail_ban" => auth_fail_ban_secs: u32 = 300,
+        /// Seconds of the longest ban.
+        "auth_fail_ban_max" => auth_fail_ban_max_secs: u32 = 86_400,
+        /// Milliseconds by which the first refusal is held back; each further one twice as long.
+        "auth_fail_delay" => auth_fail_delay_ms: u32 = 250,
+        /// Milliseconds by which a refusal is held back at most.
+        "auth_fail_delay_max" => auth_fail_delay_max_ms: u32 = 5_000,
+        /// Addresses and networks that are never banned.
+        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> = Network::LOOPBACK.to_vec(),
+
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
     }
@@ -148,6 +167,10 @@ settings! {
         "acl_file" => acl_file: Option<PathBuf> = None,
         /// Clients, groups and roles that administrators change while the broker runs.
         "plugin" => dynamic_security: Option<DynamicSecurity> = None,
+        /// Tokens that let clients in.
+        "oauth_issuer" => oauth: Option<OAuth> = None,
+        /// A URL that is asked about logins.
+        "http_login_url" => http_login: Option<HttpLogin> = None,
         /// Whether the user name takes the place of the client identifier.
         "use_username_as_clientid" => use_username_as_clientid: bool = false,
         /// The highest QoS that clients may use: 0, 1 or 2.
@@ -219,12 +242,32 @@ settings! {
     }
 }
 
+impl General {
+    /// What failed logins lead to.
+    pub(crate) fn lockout(&self) -> lockout::Settings {
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        let millis = |millis: u32| Duration::from_millis(millis.into());
+        lockout::Settings {
+            failures_max: self.auth_fail_max.into(),
+            user_failures_max: self.auth_fail_user_max.into(),
+            window: secs(self.auth_fail_window_secs),
+            ban: secs(self.auth_fail_ban_secs),
+            ban_max: secs(self.auth_fail_ban_max_secs),
+            delay: millis(self.auth_fail_delay_ms),
+            delay_max: millis(self.auth_fail_delay_max_ms),
+            exempt: self.auth_fail_exempt.clone(),
+        }
+    }
+}
+
 impl ListenerSettings {
     /// Whether each CONNECT is judged by files or methods.
     pub(crate) const fn asks_who_comes(&self) -> bool {
         self.password_file.is_some()
             || self.acl_file.is_some()
             || self.dynamic_security.is_some()
+            || self.oauth.is_some()
+            || self.http_login.is_some()
             || self.use_username_as_clientid
             || self.certificate_name().is_some()
     }

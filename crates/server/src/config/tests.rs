@@ -2,6 +2,7 @@
 
 mod errors;
 mod files;
+mod logins;
 mod plugins;
 mod samples;
 mod table;

@@ -8,7 +8,7 @@ use super::draft::{Draft, ListenerDraft, not_yet};
 use super::error::{ConfigError, EXIT_CONFIG};
 use super::value::{Args, Fault};
 use super::{CertificateName, NoteLevel, Protocol};
-use crate::wrapping::Network;
+use midge_access::lockout::Network;
 
 /// `additional_certificate <certfile> <keyfile>`, once for each.
 pub(super) fn additional_certificate(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
@@ -101,7 +101,7 @@ pub(super) fn websockets_trusted_proxy(
     args: &mut Args<'_>,
 ) -> Result<(), Fault> {
     let word = args.word()?;
-    let network = Network::parse(word).ok_or_else(|| args.invalid(word))?;
+    let network = word.parse::<Network>().map_err(|_| args.invalid(word))?;
     draft
         .listener()?
         .settings

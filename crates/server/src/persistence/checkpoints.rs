@@ -13,6 +13,9 @@ use midge_store::{Batch, Committed, FileDisk, Settled, Store, Work, Writer};
 use super::Persistence;
 use crate::log::{Kind, Logger};
 
+#[cfg(test)]
+mod tests;
+
 /// How often is looked whether a checkpoint is due.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -25,6 +28,11 @@ const SPARSE_PERCENT: u64 = 40;
 /// Bytes that are moved after one checkpoint at most.
 const MOVED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Lives of the broker without a checkpoint, after which one is made before anybody is served. A broker
+/// that is killed again and again before a checkpoint is complete would fill the disk otherwise, and take
+/// longer to start each time.
+const STARTS_MAX: u32 = 8;
+
 /// The thread that makes checkpoints. Dropping it ends the thread.
 pub(crate) struct Checkpoints {
     stops: Arc<AtomicBool>,
@@ -32,8 +40,11 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
+    /// Starts the thread. `starts`: how often the broker was started since the last checkpoint; after
+    /// several times one is made before this returns.
     pub(crate) fn start(
         persistence: &Persistence,
+        starts: u32,
         directory: PathBuf,
         logger: Logger,
     ) -> std::io::Result<Self> {
@@ -45,6 +56,16 @@ impl Checkpoints {
             directory,
             logger,
         };
+        if starts >= STARTS_MAX {
+            let text = format!(
+                "In {}, {starts} starts had no checkpoint after them: one is made first.",
+                maker.directory.display()
+            );
+            maker.logger.log(Kind::Notice, text);
+            let waiter = thread::current();
+            let mut writer = maker.store.background_writer(move || waiter.unpark());
+            maker.try_to_make(&mut writer);
+        }
         let thread = spawn("checkpoints", move || maker.run())?;
         Ok(Self {
             stops,
@@ -91,17 +112,26 @@ impl Maker {
                 thread::park_timeout(LOOK);
                 continue;
             }
-            if let Err(Void(why)) = self.make(&mut writer)
-                && !self.stops()
-            {
-                let text = format!(
-                    "Warning: No checkpoint was made in {}: {why}. It is tried again.",
-                    self.directory.display()
-                );
-                self.logger.log(Kind::Warning, text);
+            if !self.try_to_make(&mut writer) {
                 thread::park_timeout(10 * LOOK);
             }
         }
+    }
+
+    /// Makes a checkpoint, or says why it came to nothing. False if it did, unless the broker ends.
+    fn try_to_make(&self, writer: &mut Writer) -> bool {
+        let Err(Void(why)) = self.make(writer) else {
+            return true;
+        };
+        if self.stops() {
+            return true;
+        }
+        let text = format!(
+            "Warning: No checkpoint was made in {}: {why}. It is tried again.",
+            self.directory.display()
+        );
+        self.logger.log(Kind::Warning, text);
+        false
     }
 
     fn stops(&self) -> bool {

@@ -30,6 +30,8 @@ pub(crate) struct Restored {
     pub(crate) next_message: u64,
     /// What the wall clock says at time zero, in milliseconds since 1970.
     pub(crate) unix_at_zero: u64,
+    /// How often the broker was started since the last checkpoint began.
+    pub(crate) starts: u32,
 }
 
 /// What the wall clock says at time zero of `clock`, in milliseconds since 1970.
@@ -74,12 +76,16 @@ pub(crate) fn restore(
     };
     let recovered = import_if_new(open()?, settings, terms, logger, open)?;
     let Recovered {
-        recovery, image, ..
+        recovery,
+        image,
+        starts,
+        ..
     } = recovered;
     let counts = image.counts();
     let unix_at_zero = unix_at_zero(clock);
     let mut restoration = Restoration::new(image, unix_at_zero);
     restoration.leave_on_disk();
+    shared.directory.reserve(counts.sessions);
     let next_message = restoration.next_message();
     let reader = recovery.reader();
     let now = Time(clock.now_ms());
@@ -125,6 +131,7 @@ pub(crate) fn restore(
         },
         next_message,
         unix_at_zero,
+        starts,
     })
 }
 

@@ -63,7 +63,7 @@ impl Worker {
         let (shard, mut step) = self.core.step(tables);
         let conn = shard.open(&mut step, key.slot(), origin);
         if let Some(identity) = identity {
-            shard.vouch(conn, identity);
+            shard.vouch(conn, *identity);
         }
         socket.conn = Some(conn);
         let is_layered = socket.layers.is_some();

@@ -300,11 +300,20 @@ impl Worker {
                     self.limit_output(tables);
                     shown = self.input.chunk_bytes.max(needed);
                 }
-                (Next::Closed, _) => return,
                 (Next::Login, _) => {
                     self.keep(key, rest, usize::MAX);
                     if let Some(socket) = self.sockets.get_mut(key) {
                         socket.logs_in = true;
+                    }
+                    return;
+                }
+                (Next::Closed, _) => {
+                    // A packet that is dealt with and ends the connection is a DISCONNECT; one with a
+                    // fault is left.
+                    if rest.is_empty()
+                        && let Some(socket) = self.sockets.get_mut(key)
+                    {
+                        socket.said_farewell = true;
                     }
                     return;
                 }

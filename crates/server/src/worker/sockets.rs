@@ -28,6 +28,8 @@ pub(super) struct Socket {
     pub(super) hung_up: bool,
     /// The peer has ended its side, and all that it sent has been read.
     pub(super) ended: bool,
+    /// The peer has said that it goes, so it sends nothing more.
+    pub(super) said_farewell: bool,
     /// The last write found no room; the poller tells when there is.
     pub(super) blocked: bool,
     /// It is not read until its login has been answered.
@@ -66,6 +68,7 @@ impl Socket {
             queued: false,
             hung_up: false,
             ended: false,
+            said_farewell: false,
             blocked: false,
             logs_in: false,
         }

@@ -49,7 +49,7 @@ impl Rig {
             other.sender(Some(waker)),
         ]);
         let shared = Arc::new(Shared {
-            guard: Guard::new(Logger::disabled(), [7; 32]),
+            guard: Guard::new(Logger::disabled(), Clock::start(), [7; 32]),
             tables: SharedLocks::new(1),
             directory: Directory::new(None),
             loads: vec![AtomicUsize::new(0), AtomicUsize::new(0)],
@@ -163,9 +163,12 @@ fn a_full_mailbox_pauses_reading_and_room_lets_it_go_on() {
     rig.turn();
     expect_nothing(&mut client);
     // It sleeps meanwhile, rather than asking again and again.
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
+    assert!(!rig.worker.is_woken());
 
     assert_eq!(rig.mail_for_other().len(), 1);
+    // A wake-up that came while it was awake must not be lost.
+    assert!(rig.worker.is_woken());
     rig.turn();
     expect(&mut client, PINGRESP);
 }
@@ -435,7 +438,7 @@ fn answers_of_the_layers_that_are_not_read_keep_more_from_being_read() {
         assert!(written < 64 << 20, "everything is read");
         assert!(rig.layered().unsent_bytes() <= 8 * 1024);
     }
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
     // When they are read, the rest is.
     let mut answers = 0;
     loop {
@@ -483,7 +486,7 @@ fn a_slow_reader_has_one_chunk_in_front_of_the_wire_and_the_rest_in_its_outbox()
     }
     let waiting = rig.layered().unsent_bytes();
     assert!(waiting > 0 && waiting <= 65 * 1024, "{waiting}");
-    assert_ne!(rig.worker.timeout(), Some(Duration::ZERO));
+    assert_ne!(rig.worker.sleeps_until(), Some(Time(0)));
     let mut came = 0;
     for _ in 0..1_000 {
         came += drain(&mut client).len();

@@ -208,6 +208,7 @@ impl Worker {
         if let Some(socket) = self.sockets.get_mut(key)
             && socket.failed.is_none()
             && !socket.ended
+            && !socket.said_farewell
         {
             farewell(&mut socket.stream);
         }

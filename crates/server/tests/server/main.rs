@@ -11,6 +11,8 @@ mod limits;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod reload;

@@ -22,7 +22,7 @@ fn a_known_user_keeps_its_place_and_its_second_line_goes() {
     let before = "\u{FEFF}# people\r\n\r\n a : old \r\nb:x\na:older\n#a:y\n";
     let (after, done) = text(set(before.as_bytes(), "a", "$h"));
     assert_eq!(done, Set::Updated);
-    assert_eq!(after, "\u{FEFF}# people\r\n\r\na:$h\r\nb:x\n#a:y\n");
+    assert_eq!(after, "\u{FEFF}# people\r\n\r\n a :$h\r\nb:x\n#a:y\n");
 }
 
 #[test]
@@ -68,10 +68,17 @@ fn names_that_the_file_would_change_are_refused() {
     check("a\nb", NameFault::Control);
     check("\u{85}", NameFault::Empty);
     check("a\u{85}b", NameFault::Control);
+    check("\u{FEFF}a", NameFault::Control);
     check("#a", NameFault::Comment);
     check(" a", NameFault::Spaces);
     check(&"x".repeat(65_536), NameFault::TooLong);
     for name in ["a", "a b", "ä€", "a#", "$SYS", "a/b+"] {
         assert_eq!(check_name(name), Ok(()), "{name:?}");
     }
+}
+
+#[test]
+fn a_name_does_not_become_a_byte_order_mark() {
+    let hashed = hash_plain(" \u{FEFF}:x\n".as_bytes(), |_| "$h".to_owned()).unwrap();
+    assert_eq!(String::from_utf8(hashed.text).unwrap(), " \u{FEFF}:$h\n");
 }

@@ -1,7 +1,5 @@
 //! Shared groups: whom they choose, and when they choose nobody.
 
-use std::sync::atomic::Ordering;
-
 use super::*;
 
 fn presence(state: PresenceState) -> Arc<Presence> {
@@ -77,14 +75,29 @@ fn a_group_with_a_backlog_lets_it_drain_first() {
     let table = group_of(&[PresenceState::Ready; 2]);
     let id = table.find_group("g", "t").unwrap();
     let group = table.group(id).unwrap();
-    group.backlog().fetch_add(1, Ordering::Relaxed);
+    table.count_waiting(id, 1);
+    assert_eq!((group.backlog(), table.waiting()), (1, 1));
     assert_eq!(chosen(&table, 1), [None]);
     assert_eq!(
         group.next_ready().map(|member| member.session.slot),
         Some(0)
     );
-    group.backlog().fetch_sub(1, Ordering::Relaxed);
+    table.uncount_waiting(id, 1);
+    assert_eq!((group.backlog(), table.waiting()), (0, 0));
     assert_eq!(chosen(&table, 1), [Some(1)]);
+}
+
+#[test]
+fn what_waits_for_a_group_that_goes_waits_no_longer() {
+    let mut table = group_of(&[PresenceState::Busy]);
+    let id = table.find_group("g", "t").unwrap();
+    table.count_waiting(id, 3);
+    let member = table.group(id).unwrap().members()[0].session;
+    table.unsubscribe_shared("g", "t", member);
+    assert_eq!(table.waiting(), 0);
+    // It is at its home still, which drops it.
+    table.uncount_waiting(id, 3);
+    assert_eq!(table.waiting(), 0);
 }
 
 #[test]

@@ -4,9 +4,106 @@ use super::Scope::General;
 use super::ValueType::{Flag, Form, Word};
 use super::{OptionDef, Reload, at_least, number};
 use crate::config::QueueOverflow;
-use crate::config::forms::persistence_sync;
+use crate::config::forms::{auth_fail_exempt, persistence_sync};
 
 pub(super) static OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "auth_fail_ban",
+        General,
+        number(1, 31_536_000),
+        "300",
+        "Seconds of the first ban of an address or user; each further one is twice as long.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_ban_secs = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_ban_max",
+        General,
+        number(1, 31_536_000),
+        "86400",
+        "Seconds of the longest ban.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_ban_max_secs = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_delay",
+        General,
+        number(0, 10_000),
+        "250",
+        "Milliseconds by which the refusal of a failed login is held back; each further one twice \
+         as long.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_delay_ms = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_delay_max",
+        General,
+        number(0, 10_000),
+        "5000",
+        "Milliseconds by which a refusal is held back at most.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_delay_max_ms = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_exempt",
+        General,
+        Form("addresses and networks such as 192.0.2.0/24 or 2001:db8::/32, or none"),
+        "127.0.0.0/8 ::1/128",
+        "Addresses that are never banned, such as those of gateways and proxies; their failed \
+         logins are counted and answered late all the same.",
+    )
+    .by_midge()
+    .reads(auth_fail_exempt),
+    OptionDef::new(
+        "auth_fail_max",
+        General,
+        number(0, 1_000),
+        "10",
+        "Failed logins with different names or passwords after which an address, or a /64 network of \
+         IPv6, is banned; 0 bans none.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_max = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_user_max",
+        General,
+        number(0, 1_000),
+        "100",
+        "Failed logins after which a user is banned, except from the last addresses that it has \
+         logged in from; 0 bans none.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_user_max = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
+        "auth_fail_window",
+        General,
+        number(1, 86_400),
+        "300",
+        "Seconds for which a failed login counts.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_fail_window_secs = args.integer()?;
+        Ok(())
+    }),
     OptionDef::new(
         "connect_timeout",
         General,

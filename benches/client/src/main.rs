@@ -1,0 +1,343 @@
+//! CPU per message of the client library beside rumqttc, publishing and receiving, QoS 0 and 1.
+//!
+//! `midge-bench-client <midge> [rounds] [messages]` starts the broker `<midge>` on a free port, then runs each
+//! case in a process of its own, in turn, and prints the medians of the processor time per message with
+//! their ratio. Both libraries speak MQTT 3.1.1, with up to 1,000 messages on their way, on one thread.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use midge_client::{Client, Options, Version};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const TOPIC: &str = "bench/client/measured";
+const PAYLOAD: usize = 128;
+const END: &str = "end";
+const INFLIGHT: u16 = 1000;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Publish,
+    Receive,
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    direction: Direction,
+    qos: u8,
+}
+
+const CASES: [(&str, Case); 4] = [
+    (
+        "publish-0",
+        Case {
+            direction: Direction::Publish,
+            qos: 0,
+        },
+    ),
+    (
+        "publish-1",
+        Case {
+            direction: Direction::Publish,
+            qos: 1,
+        },
+    ),
+    (
+        "receive-0",
+        Case {
+            direction: Direction::Receive,
+            qos: 0,
+        },
+    ),
+    (
+        "receive-1",
+        Case {
+            direction: Direction::Receive,
+            qos: 1,
+        },
+    ),
+];
+
+const LIBRARIES: [&str; 2] = ["midge", "rumqttc"];
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["worker", library, case, port, messages] => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let (port, messages) = (port.parse()?, messages.parse()?);
+            runtime.block_on(worker(library, case, port, messages))
+        }
+        ["feed", case, port, messages] => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let (port, messages) = (port.parse()?, messages.parse()?);
+            runtime.block_on(feed_until_killed(find(case)?, port, messages))
+        }
+        [midge, ref rest @ ..] => {
+            let rounds = rest.first().map_or(Ok(5), |text| text.parse())?;
+            let messages = rest.get(1).map_or(Ok(300_000), |text| text.parse())?;
+            compare(midge, rounds, messages)
+        }
+        [] => Err("usage: midge-bench-client <midge binary> [rounds] [messages]".into()),
+    }
+}
+
+fn find(name: &str) -> Outcome<Case> {
+    let found = CASES.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, case)| *case)
+        .ok_or_else(|| "no such case".into())
+}
+
+/// Ends a process with the run.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let state = env::temp_dir().join(format!("midge-bench-client-{}", std::process::id()));
+    fs::create_dir_all(&state)?;
+    let config = state.join("m.conf");
+    // Nothing may be dropped on the way to a subscriber that is measured.
+    fs::write(
+        &config,
+        format!(
+            "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\nlog_dest none\n\
+             max_queued_messages 0\nmax_inflight_messages 1000\n"
+        ),
+    )?;
+    let _broker = Running(
+        Command::new(midge)
+            .arg("-c")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .spawn()?,
+    );
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    println!(
+        "{:<10} {:>10} {:>10} {:>7}",
+        "case", "midge", "rumqttc", "ratio"
+    );
+    for (name, _) in CASES {
+        let mut costs = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            for (library, costs) in LIBRARIES.iter().zip(&mut costs) {
+                costs.push(measure(library, name, port, messages)?);
+            }
+        }
+        let [ours, theirs] = costs.map(|mut costs| {
+            costs.sort_by(f64::total_cmp);
+            costs[costs.len() / 2]
+        });
+        println!(
+            "{name:<10} {ours:>7.0} ns {theirs:>7.0} ns {:>7.2}",
+            ours / theirs
+        );
+    }
+    fs::remove_dir_all(state)?;
+    Ok(())
+}
+
+/// Nanoseconds of processor time for each message.
+fn measure(library: &str, case: &str, port: u16, messages: u64) -> Outcome<f64> {
+    let output = Command::new(env::current_exe()?)
+        .args([
+            "worker",
+            library,
+            case,
+            &port.to_string(),
+            &messages.to_string(),
+        ])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    // Milliseconds for one message.
+    let milliseconds: f64 = text
+        .trim()
+        .parse()
+        .map_err(|_| format!("{library} {case} failed"))?;
+    Ok(milliseconds * 1e6)
+}
+
+/// Processor time of this process in milliseconds.
+fn cpu_time() -> Outcome<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .ok_or("/proc/self/stat is odd")?
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    // A tick is 10 ms on Linux.
+    Ok(ticks * 10.0)
+}
+
+async fn worker(library: &str, case: &str, port: u16, messages: u64) -> Outcome<()> {
+    let found = find(case)?;
+    let cost = match (library, found.direction) {
+        ("midge", Direction::Publish) => {
+            let before = cpu_time()?;
+            publish_midge(found, port, messages).await?;
+            (cpu_time()? - before) / messages as f64
+        }
+        ("midge", Direction::Receive) => receive_midge(case, found, port, messages).await?,
+        ("rumqttc", Direction::Publish) => {
+            let before = cpu_time()?;
+            publish_rumqttc(found, port, messages).await?;
+            (cpu_time()? - before) / messages as f64
+        }
+        _ => receive_rumqttc(case, found, port, messages).await?,
+    };
+    println!("{cost}");
+    Ok(())
+}
+
+/// Publishes to the measured subscriber from another process.
+fn feed(case: &str, port: u16, messages: u64) -> Outcome<Running> {
+    let child = Command::new(env::current_exe()?)
+        .args(["feed", case, &port.to_string(), &messages.to_string()])
+        .spawn()?;
+    Ok(Running(child))
+}
+
+fn qos_midge(case: Case) -> midge_client::QoS {
+    match case.qos {
+        0 => midge_client::QoS::AtMostOnce,
+        _ => midge_client::QoS::AtLeastOnce,
+    }
+}
+
+fn options_midge(port: u16) -> Outcome<Options> {
+    Ok(Options::new(&format!("mqtt://127.0.0.1:{port}"))?
+        .version(Version::V3_1_1)
+        .inflight_max(INFLIGHT))
+}
+
+async fn publish_midge(case: Case, port: u16, messages: u64) -> Outcome<()> {
+    let client = Client::connect(options_midge(port)?).await?;
+    let payload = midge_client::Bytes::from(vec![0; PAYLOAD]);
+    for _ in 0..messages {
+        let publish = client.publish(TOPIC, payload.clone()).qos(qos_midge(case));
+        drop(publish.enqueue().await?);
+    }
+    client.disconnect().within(Duration::from_secs(60)).await?;
+    Ok(())
+}
+
+/// Publishes, and then says again and again that this was all: a broker may drop QoS 0.
+async fn feed_until_killed(case: Case, port: u16, messages: u64) -> Outcome<()> {
+    let client = Client::connect(options_midge(port)?).await?;
+    let payload = midge_client::Bytes::from(vec![0; PAYLOAD]);
+    for _ in 0..messages {
+        let publish = client.publish(TOPIC, payload.clone()).qos(qos_midge(case));
+        drop(publish.enqueue().await?);
+    }
+    loop {
+        client
+            .publish(TOPIC, END)
+            .qos(midge_client::QoS::AtLeastOnce)
+            .await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn receive_midge(name: &str, case: Case, port: u16, messages: u64) -> Outcome<f64> {
+    let client = Client::connect(options_midge(port)?).await?;
+    let mut stream = client.subscribe(TOPIC).qos(qos_midge(case)).await?;
+    let _feed = feed(name, port, messages)?;
+    stream.next().await.ok_or("no message")?;
+    let before = cpu_time()?;
+    let mut received = 0.0;
+    while stream.next().await.ok_or("the stream ends")?.payload() != END {
+        received += 1.0;
+    }
+    Ok((cpu_time()? - before) / received)
+}
+
+fn qos_rumqttc(case: Case) -> rumqttc::QoS {
+    match case.qos {
+        0 => rumqttc::QoS::AtMostOnce,
+        _ => rumqttc::QoS::AtLeastOnce,
+    }
+}
+
+fn options_rumqttc(port: u16) -> MqttOptions {
+    let mut options = MqttOptions::new(format!("bench-{}", std::process::id()), "127.0.0.1", port);
+    options.set_inflight(INFLIGHT);
+    options
+}
+
+async fn publish_rumqttc(case: Case, port: u16, messages: u64) -> Outcome<()> {
+    let (client, mut events) = AsyncClient::new(options_rumqttc(port), 1000);
+    let publishing = tokio::spawn(async move {
+        let payload = vec![0; PAYLOAD];
+        for _ in 0..messages {
+            let payload = payload.clone();
+            client
+                .publish(TOPIC, qos_rumqttc(case), false, payload)
+                .await?;
+        }
+        client.disconnect().await
+    });
+    let mut acknowledged = 0;
+    loop {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::PubAck(_))) => acknowledged += 1,
+            Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => break,
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    publishing.await??;
+    // What is missing at the end are the last of a window.
+    let expected = if case.qos == 0 { 0 } else { messages };
+    if acknowledged + u64::from(INFLIGHT) < expected {
+        return Err(format!("{acknowledged} of {expected} acknowledged").into());
+    }
+    Ok(())
+}
+
+async fn receive_rumqttc(name: &str, case: Case, port: u16, messages: u64) -> Outcome<f64> {
+    let (client, mut events) = AsyncClient::new(options_rumqttc(port), 1000);
+    client.subscribe(TOPIC, qos_rumqttc(case)).await?;
+    let mut feeding = None;
+    let mut before = 0.0;
+    let mut received = 0.0;
+    loop {
+        match events.poll().await? {
+            Event::Incoming(Packet::SubAck(_)) => feeding = Some(feed(name, port, messages)?),
+            Event::Incoming(Packet::Publish(publish)) if publish.payload == END => break,
+            Event::Incoming(Packet::Publish(_)) => {
+                if received == 0.0 {
+                    before = cpu_time()?;
+                }
+                received += 1.0;
+            }
+            _ => {}
+        }
+    }
+    let cost = (cpu_time()? - before) / received;
+    drop(feeding);
+    Ok(cost)
+}
