@@ -34,26 +34,12 @@ class Line:
     def __init__(self, kind, port, place, name):
         self.kind = kind
         self._opens = kind.startswith("ws")
-        if self._opens:
-            self._stream = self._upgrade(port, place)
-        elif kind == "tls":
-            self._stream = tls.tls_socket(port, place)
-        else:
-            self._stream = tls.plain_socket(port)
+        stream = tls.tls_socket(port, place) if kind in ("tls", "wss") else tls.plain_socket(port)
+        self._stream = tls.upgrade(stream)[0] if self._opens else stream
         self._left = 0
         connect = b"\x10" + bytes([12 + len(name)]) + b"\x00\x04MQTT\x04\x02\x00\x00\x00" + bytes([len(name)]) + name
         self.send(connect)
         self.receive(4)
-
-    def _upgrade(self, port, place):
-        if self.kind == "ws":
-            return tls.upgrade(port)[0]
-        plain = tls.plain_socket
-        tls.plain_socket = lambda port: tls.tls_socket(port, place)
-        try:
-            return tls.upgrade(port)[0]
-        finally:
-            tls.plain_socket = plain
 
     def wrapped(self, packet):
         """A packet as it goes over this kind of line."""

@@ -519,10 +519,10 @@ def node_everywhere(place):
                     require_equal((status, text.strip()), (0, f"{bytes_} bytes"), url)
 
 
-def upgrade(port, more="", path="/mqtt", protocol="mqtt"):
-    """A WebSocket request; the socket and the first line of the answer."""
+def upgrade(where, more="", path="/mqtt", protocol="mqtt"):
+    """A WebSocket request to a port or on a socket; the socket and the first line of the answer."""
     key = base64.b64encode(os.urandom(16)).decode()
-    stream = plain_socket(port)
+    stream = plain_socket(where) if isinstance(where, int) else where
     stream.sendall(
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
@@ -702,6 +702,21 @@ def proxied_certificates(place):
             listeners.await_log(words)
 
 
+def all_layers(place):
+    """A PROXY header, TLS with a certificate in it, and WebSocket in that."""
+    options = f"protocol websockets\nenable_proxy_protocol 2\n{place.mutual}use_identity_as_username true\n"
+    with Listeners(all=options) as listeners:
+        plain = plain_socket(listeners.ports["all"])
+        plain.sendall(proxy2())
+        context = ssl.create_default_context(cafile=str(place.ca.certificate))
+        context.load_cert_chain(*map(str, place.device))
+        stream, answer = upgrade(context.wrap_socket(plain, server_hostname="localhost"))
+        require("101" in answer, answer)
+        stream.sendall(frame(CONNECT))
+        require_equal(read(stream, 6), b"\x82\x04" + CONNACK, "CONNACK")
+        listeners.await_log("New client connected from 203.0.113.9:5555 as me (p4, c1, k0, u'device 7')")
+
+
 def haproxy(place):
     """HAProxy in front, with both versions; for version 2 it ends TLS."""
     if not shutil.which("haproxy"):
@@ -847,6 +862,7 @@ TESTS = [
     ("WebSocket forwarded addresses", forwarded),
     ("PROXY headers", proxy_headers),
     ("PROXY certificates", proxied_certificates),
+    ("PROXY, TLS and WebSocket together", all_layers),
     ("PROXY HAProxy", haproxy),
     ("hostile wrong protocols", wrong_protocols),
     ("hostile silent handshakes", silent_handshakes),

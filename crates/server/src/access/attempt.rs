@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use midge_access::tokens::oauthbearer::bearer_token;
 use midge_broker::{ConnId, Identity, Login, LoginAnswer, Method, Says};
 use midge_codec::ReasonCode;
 
@@ -20,10 +19,6 @@ pub(super) struct Who {
     pub(super) client_id: Arc<str>,
     /// The user name, as far as the client has said one.
     pub(super) user_name: Option<Arc<str>>,
-    /// The name in its certificate, where the listener takes user names from there.
-    pub(super) certificate_name: Option<Arc<str>>,
-    /// The token of its WebSocket upgrade.
-    pub(super) bearer: Option<Box<str>>,
     /// The client is connected, and shows anew who it is.
     pub(super) is_connected: bool,
 }
@@ -46,13 +41,6 @@ impl Who {
             address: login.address.map(|address| address.ip().to_canonical()),
             client_id: Arc::clone(&login.client_id),
             user_name,
-            certificate_name: login.shown.certificate_name.clone(),
-            bearer: login
-                .shown
-                .authorization
-                .as_deref()
-                .and_then(bearer_token)
-                .map(Into::into),
             is_connected: matches!(login.says, Says::Again(_)),
         }
     }

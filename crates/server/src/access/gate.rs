@@ -7,8 +7,9 @@ use std::time::Duration;
 use midge_access::passwords::{self, DecoyKey, PasswordFile};
 use midge_access::scram::Mechanism;
 use midge_access::tokens::HashKey;
+use midge_access::tokens::oauthbearer;
 use midge_access::{Client, acl, dynsec};
-use midge_broker::{Identity, Method, Rights, Time};
+use midge_broker::{Identity, Method, Rights, Shown, Time};
 use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
@@ -226,15 +227,16 @@ impl Gate {
     /// Judges a CONNECT without enhanced authentication, as far as that costs nothing.
     pub(super) fn judge(
         self: &Arc<Self>,
-        who: &Who,
+        who: &mut Who,
         said: Option<&str>,
         password: Option<Box<[u8]>>,
+        shown: &Shown,
     ) -> Judged {
         if self.settings.certificate_name().is_some() {
-            return Judged::At(self.judge_certificate(who));
+            return Judged::At(self.judge_certificate(who, shown.certificate_name.as_ref()));
         }
         let tokens = self.tokens.as_ref();
-        if let Some(token) = self.token_of(who, said, password.as_deref()) {
+        if let Some(token) = self.token_of(said, password.as_deref(), shown) {
             return self.token(who, token, None, false);
         }
         let ask_http = |password| {
@@ -301,44 +303,31 @@ impl Gate {
         })))
     }
 
-    /// Whether the user name of a CONNECT says nothing, since a certificate or a token says who comes.
+    /// Whether the user name of a CONNECT says nothing: a token or a certificate says who comes.
     pub(super) fn ignores_name(
         &self,
-        who: &Who,
         said: Option<&str>,
         password: Option<&[u8]>,
+        shown: &Shown,
     ) -> bool {
-        !self.offers_methods() || self.token_of(who, said, password).is_some()
+        let is_certified = self.settings.certificate_name().is_some();
+        is_certified || self.token_of(said, password, shown).is_some()
     }
 
-    /// The token of a CONNECT, or without a password that of the WebSocket upgrade before it.
-    fn token_of(&self, who: &Who, said: Option<&str>, password: Option<&[u8]>) -> Option<Box<str>> {
-        let token = self.tokens.as_ref()?.token_in(said, password);
-        match password {
-            None => token.or_else(|| who.bearer.clone()),
-            Some(_) => token,
-        }
-    }
-
-    /// Whether enhanced authentication has a place here: not where certificates say who comes.
-    pub(super) const fn offers_methods(&self) -> bool {
-        self.settings.certificate_name().is_none()
-    }
-
-    /// Judges a login where certificates say who comes: no password is asked, and what CONNECT says does
-    /// not count.
-    fn judge_certificate(&self, who: &Who) -> Verdict {
-        let Some(name) = &who.certificate_name else {
-            let why = "the connection has shown none with the name that is to be the user's";
-            let refused = Refused::new(CERTIFICATE, why);
-            return refused
-                .because(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
-                .into();
+    /// The token of a CONNECT, or else that of the WebSocket upgrade before it.
+    fn token_of(
+        &self,
+        said: Option<&str>,
+        password: Option<&[u8]>,
+        shown: &Shown,
+    ) -> Option<Box<str>> {
+        let tokens = self.tokens.as_ref()?;
+        let in_header = || {
+            let header = shown.authorization.as_deref()?;
+            oauthbearer::bearer_token(header).map(Into::into)
         };
-        match self.identity(who, Some(name), Brought::default()) {
-            Ok(identity) => Verdict::Accepted(identity),
-            Err(refused) => refused.into(),
-        }
+        let token = tokens.token_in(said, password);
+        token.or_else(|| password.is_none().then(in_header).flatten())
     }
 
     fn judge_anonymous(&self, who: &Who) -> Verdict {
@@ -350,6 +339,11 @@ impl Gate {
             Ok(identity) => Verdict::Accepted(identity),
             Err(refused) => refused.into(),
         }
+    }
+
+    /// Whether enhanced authentication has a place here: not where certificates say who comes.
+    pub(super) const fn offers_methods(&self) -> bool {
+        self.settings.certificate_name().is_none()
     }
 
     /// The password file, if an authentication method of that name can use it.
@@ -393,6 +387,23 @@ impl Gate {
             expires: brought.expires,
             method: brought.method,
         }))
+    }
+
+    /// Judges a login where certificates say who comes: no password is asked, and what CONNECT says does
+    /// not count.
+    fn judge_certificate(&self, who: &Who, name: Option<&Arc<str>>) -> Verdict {
+        if name.is_none() {
+            let why =
+                "the connection has shown no certificate with the name that is to be the user's";
+            let refused = Refused::new(CERTIFICATE, why);
+            return refused
+                .because(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
+                .into();
+        }
+        match self.identity(who, name, Brought::default()) {
+            Ok(identity) => Verdict::Accepted(identity),
+            Err(refused) => refused.into(),
+        }
     }
 
     /// What a client may do; `None` for everything.

@@ -206,7 +206,7 @@ impl Guard {
     pub(crate) fn judge(&self, worker: u16, login: Login) -> Option<LoginAnswer> {
         let inner = &self.0;
         let mut who = Who::of(worker, &login);
-        match inner.begin(&mut who, login.says) {
+        match inner.begin(&mut who, login.says, &login.shown) {
             Judged::At(verdict) => inner.settle(&who, verdict),
             Judged::Checks(pending) => inner.queue(who, pending),
         }

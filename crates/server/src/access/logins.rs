@@ -8,7 +8,7 @@ use midge_access::scram::NONCE_BYTES;
 use midge_access::tokens::http_login::LookUp;
 use midge_access::tokens::identity::{Claims, Identity as Found};
 use midge_access::tokens::{Refusal, UnixSecs, oauthbearer};
-use midge_broker::{LoginAnswer, Method, Says, Time};
+use midge_broker::{LoginAnswer, Method, Says, Shown, Time};
 use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
@@ -34,7 +34,7 @@ impl Inner {
     }
 
     /// Judges what a client says, as far as that costs nothing.
-    pub(super) fn begin(&self, who: &mut Who, says: Says) -> Judged {
+    pub(super) fn begin(&self, who: &mut Who, says: Says, shown: &Shown) -> Judged {
         let Some(gate) = self.gate(who.listener) else {
             return Refused::new("listener", "the listener has gone").into();
         };
@@ -43,7 +43,7 @@ impl Inner {
             password,
             method: None,
         } = &says
-            && gate.ignores_name(who, user_name.as_deref(), password.as_deref())
+            && gate.ignores_name(user_name.as_deref(), password.as_deref(), shown)
         {
             // The name says nothing, and all devices may have the same: it is not to be banned.
             who.user_name = None;
@@ -57,7 +57,7 @@ impl Inner {
                 user_name,
                 password,
                 method: None,
-            } => gate.judge(who, user_name.as_deref(), password),
+            } => gate.judge(who, user_name.as_deref(), password, shown),
             Says::Connect {
                 method: Some(method),
                 ..

@@ -9,7 +9,7 @@ use midge_access::passwords::{Hashing, Verifier};
 use midge_access::scram::{Client, Mechanism};
 use midge_broker::{
     ConnId, Effects, Identity, ListenerSettings as Listener, LocalTables, Login, LoginAnswer,
-    Method, Origin, Says, Settings, Shard, SharedTables, Step, Time,
+    Method, Origin, Says, Settings, Shard, SharedTables, Shown, Step, Time,
 };
 use midge_codec::{ReasonCode, Version};
 use midge_reactor::Clock;
@@ -48,7 +48,6 @@ fn address() -> SocketAddr {
 
 fn login(conn: ConnId, says: Says) -> Login {
     Login {
-        shown: midge_broker::Shown::default(),
         conn,
         listener: Arc::new(Listener::default()),
         address: Some(address()),
@@ -56,6 +55,7 @@ fn login(conn: ConnId, says: Says) -> Login {
         client_id_is_assigned: false,
         version: Version::V5,
         says,
+        shown: Shown::default(),
     }
 }
 

@@ -140,7 +140,8 @@ settings! {
         /// Milliseconds by which a refusal is held back at most.
         "auth_fail_delay_max" => auth_fail_delay_max_ms: u32 = 5_000,
         /// Addresses and networks that are never banned.
-        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> = Network::LOOPBACK.to_vec(),
+        "auth_fail_exempt" => auth_fail_exempt: Vec<Network> =
+            Network::LOOPBACK.to_vec(),
 
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
