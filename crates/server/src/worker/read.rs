@@ -163,6 +163,7 @@ impl Worker {
                     self.input.readable.push_back(key);
                 }
             }
+            self.gather_mail();
             if self.core.has_much_output() {
                 self.finish(tables);
             }

@@ -88,10 +88,16 @@ impl Worker {
     }
 
     fn send_mail(&mut self) {
+        self.gather_mail();
+        self.post.send();
+    }
+
+    /// Makes the shard's mail ready to be sent. Its size is counted here, so early, while the messages are
+    /// in a cache.
+    pub(super) fn gather_mail(&mut self) {
         for (worker, mail) in self.core.effects.mail.drain(..) {
             self.post.add(worker, WorkerMail::Shard(mail));
         }
-        self.post.send();
     }
 
     /// Writes once to each connection that has output.
