@@ -245,6 +245,7 @@ impl Shard {
             listener,
             &asked,
         );
+        self.note_rights(key);
         self.set_login_timer(key, expires);
         if present {
             // They may have been another user's.

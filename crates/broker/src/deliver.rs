@@ -484,7 +484,8 @@ impl Shard {
         let is_behind = self.settings.queue_qos0_messages && !session.queue.is_empty();
         let is_persistent = session.is_persistent;
         let conn = session.conn;
-        if let Some(conn) = conn
+        if session.is_guarded
+            && let Some(conn) = conn
             && !self.may(conn, Action::Deliver, delivery.view.topic)
         {
             self.deny_delivery(step, key, conn, delivery, qos, group);

@@ -326,11 +326,25 @@ impl Shard {
         }
     }
 
+    /// Lets the session know whether its client has rights to be asked.
+    pub(crate) fn note_rights(&mut self, key: SlabKey) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let access = conn.access.as_ref();
+        let is_guarded = access.is_some_and(|access| access.identity.rights.is_some());
+        let session = conn.session.and_then(|key| self.sessions.get_mut(key));
+        if let Some(session) = session {
+            session.is_guarded = is_guarded;
+        }
+    }
+
     /// Removes the subscriptions that a client may not have any more.
     pub(crate) fn review_subscriptions(&mut self, step: &mut Step<'_>, key: SlabKey) {
         let Some(session_key) = self.session_key(key) else {
             return;
         };
+        self.note_rights(key);
         let Some(session) = self.sessions.get(session_key) else {
             return;
         };

@@ -137,6 +137,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else {
             return Ok(());
         };
+        let is_guarded = conn.access.is_some();
         let listener = &conn.origin.listener;
         if publish.qos > listener.max_qos {
             return Err(Fault::disconnect(
@@ -192,7 +193,7 @@ impl Shard {
             publisher,
             id: 0,
         };
-        let verdict = self.judge_publish(step, key, &view, said.payload_is_text);
+        let verdict = self.judge_publish(step, key, &view, said.payload_is_text, is_guarded);
         match (publish.packet_id, verdict) {
             (None, Verdict::Drop(_)) => {}
             (None, Verdict::Take) => {
@@ -235,6 +236,7 @@ impl Shard {
         key: SlabKey,
         view: &MessageView<'_>,
         payload_is_text: bool,
+        is_guarded: bool,
     ) -> Verdict {
         let limit = self.settings.message_size_limit;
         if limit > 0 && view.payload.len() > limit {
@@ -248,7 +250,7 @@ impl Shard {
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::PAYLOAD_FORMAT_INVALID);
         }
-        if !self.is_allowed(step, key, Action::Publish, view.topic) {
+        if is_guarded && !self.is_allowed(step, key, Action::Publish, view.topic) {
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::NOT_AUTHORIZED);
         }

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     /// It is kept across the broker's end. Never changes: a session that ends with its connection ends
     /// before anything could make it last.
     pub(crate) is_persistent: bool,
+    /// Its client has rights that are asked before it gets a message.
+    pub(crate) is_guarded: bool,
 }
 
 /// How long a session lives without a connection.
@@ -122,6 +124,7 @@ impl Session {
             pull_again: false,
             overflowing: false,
             is_persistent: false,
+            is_guarded: false,
         }
     }
 

@@ -299,17 +299,18 @@ impl Shard {
         key: SlabKey,
         bytes: &[u8],
     ) -> Result<One, Fault> {
-        let Some(conn) = self.conns.get(key) else {
+        let Some(mut conn) = self.conns.get(key) else {
             return Ok(One::Wait(Next::Closed));
         };
-        if conn.pending.is_some()
-            && let Some(one) = self.go_on_connecting(step, key)?
-        {
-            return Ok(one);
+        if conn.pending.is_some() {
+            if let Some(one) = self.go_on_connecting(step, key)? {
+                return Ok(one);
+            }
+            let Some(same) = self.conns.get(key) else {
+                return Ok(One::Wait(Next::Closed));
+            };
+            conn = same;
         }
-        let Some(conn) = self.conns.get(key) else {
-            return Ok(One::Wait(Next::Closed));
-        };
         if conn.answers_unsent > ANSWERS_UNSENT_MAX {
             return Err(Fault::close("the client does not read its answers"));
         }

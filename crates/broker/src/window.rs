@@ -698,9 +698,16 @@ impl Shard {
                 session.overflowing = false;
             }
             let size = queued.message.size();
+            let is_guarded = session.is_guarded;
             let is_expired = queued.message.is_expired(step.now);
             if is_expired
-                || !self.is_allowed(step, conn_key, Action::Deliver, queued.message.view().topic)
+                || is_guarded
+                    && !self.is_allowed(
+                        step,
+                        conn_key,
+                        Action::Deliver,
+                        queued.message.view().topic,
+                    )
             {
                 // [MQTT5-3.3.2-5]
                 self.uncount(size);
