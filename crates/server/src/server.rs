@@ -16,6 +16,7 @@ use midge_reactor::{
 };
 
 use crate::access::Guard;
+use crate::access::files::ReadAhead;
 use crate::config::{self, Config};
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, TlsWatch,
@@ -46,6 +47,8 @@ pub struct Bound {
     seats: Arc<Seats>,
     listeners: Vec<OpenListener>,
     tls: TlsShared,
+    /// Files that only root may be able to read.
+    ahead: ReadAhead,
 }
 
 /// What a program that embeds the broker may leave out.
@@ -172,6 +175,7 @@ impl Server {
         match skipped {
             Some(error) if listeners.is_empty() => Err(StartError::Listen(error)),
             _ => Ok(Bound {
+                ahead: ReadAhead::of(config.listeners.iter().map(|listener| &listener.settings)),
                 config,
                 clock,
                 seats,
@@ -216,7 +220,7 @@ impl Bound {
             .collect();
         shared
             .guard
-            .set_listeners(&by_number)
+            .set_first_listeners(&by_number, &self.ahead)
             .map_err(StartError::Access)?;
         shared.guard.set_lockout(general.lockout());
         let controls = shared.guard.controls();

@@ -1,9 +1,13 @@
 //! Files that decide about access: reading them, noticing that they change, and writing one safely.
 
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::config::ListenerSettings;
+use crate::log::{Kind, Logger};
 
 /// The largest file that is read.
 const BYTES_MAX: u64 = 64 << 20;
@@ -55,6 +59,48 @@ pub(crate) fn read(what: &str, path: &Path) -> Result<(Vec<u8>, Stamp), String> 
         return Err(fail(&"it is too large"));
     }
     Ok((bytes, Stamp::of(&metadata)))
+}
+
+/// Password and access files that were read before the broker gave up the rights of root.
+#[derive(Default)]
+pub(crate) struct ReadAhead(HashMap<PathBuf, (Vec<u8>, Stamp)>);
+
+impl ReadAhead {
+    /// Reads what can be read of the files of these listeners; faults are told when they are needed.
+    pub(crate) fn of<'a>(listeners: impl Iterator<Item = &'a ListenerSettings>) -> Self {
+        let paths = listeners.flat_map(|settings| [&settings.password_file, &settings.acl_file]);
+        let mut files = HashMap::new();
+        for path in paths.flatten() {
+            if let Ok(content) = read("file", path) {
+                files.insert(path.clone(), content);
+            }
+        }
+        Self(files)
+    }
+
+    /// Reads a file, or gives what was read before if this process may not read it any more.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(super) fn read(
+        &self,
+        what: &str,
+        path: &Path,
+        logger: &Logger,
+    ) -> Result<(Vec<u8>, Stamp), String> {
+        let fault = match read(what, path) {
+            Ok(content) => return Ok(content),
+            Err(fault) => fault,
+        };
+        let content = self.0.get(path).ok_or(fault)?;
+        let text = format!(
+            "Warning: {} can be read by root alone. It holds until the broker ends, but cannot be read \
+             again: let the user that the broker runs as read it.",
+            path.display()
+        );
+        logger.log(Kind::Warning, text);
+        Ok(content.clone())
+    }
 }
 
 /// Replaces a file as a whole: after a crash there is the old one or the new one. A new file is for its
@@ -126,5 +172,22 @@ mod tests {
         assert!(missing.contains("nobody"), "{missing}");
         let directory = read("acl_file", folder.path()).unwrap_err();
         assert!(directory.contains("directory"), "{directory}");
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_no_more_holds_as_it_was_read_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwords");
+        fs::write(&path, b"alice:x").unwrap();
+        let settings = ListenerSettings {
+            password_file: Some(path.clone()),
+            ..ListenerSettings::default()
+        };
+        let ahead = ReadAhead::of([&settings].into_iter());
+        fs::remove_file(&path).unwrap();
+        let logger = Logger::disabled();
+        let (bytes, _) = ahead.read("pwfile", &path, &logger).unwrap();
+        assert_eq!(bytes, b"alice:x");
+        assert!(ReadAhead::default().read("pwfile", &path, &logger).is_err());
     }
 }

@@ -14,7 +14,7 @@ use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
 use super::dynsec::Dynsec;
-use super::files::{self, Stamp};
+use super::files::{ReadAhead, Stamp};
 use super::http::Backend;
 use super::rights::{ClientRights, LoginRules};
 use super::scram;
@@ -49,6 +49,7 @@ pub(super) struct Means<'a> {
     pub(super) hash_key: HashKey,
     pub(super) now: Duration,
     pub(super) logger: &'a Logger,
+    pub(super) ahead: &'a ReadAhead,
 }
 
 /// How a login goes on.
@@ -138,7 +139,7 @@ impl Gate {
             stamps: Vec::new(),
         };
         if let Some(path) = &settings.password_file {
-            let (bytes, stamp) = files::read("pwfile", path)?;
+            let (bytes, stamp) = means.ahead.read("pwfile", path, logger)?;
             let name = path.display();
             let (passwords, faults) = PasswordFile::parse(&bytes, DecoyKey::new(means.decoys))
                 .map_err(|error| format!("Error: {name}: {error}."))?;
@@ -150,7 +151,7 @@ impl Gate {
             gate.stamps.push((path.clone(), Some(stamp)));
         }
         if let Some(path) = &settings.acl_file {
-            let (bytes, stamp) = files::read("acl_file", path)?;
+            let (bytes, stamp) = means.ahead.read("acl_file", path, logger)?;
             let name = path.display().to_string();
             let (rules, warnings) =
                 acl::Rules::parse(&name, &bytes).map_err(|error| format!("Error: {error}."))?;

@@ -16,6 +16,7 @@ use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 use super::attempt::Who;
 use super::dynsec::Dynsec;
 use super::failures::{Failures, Held};
+use super::files::ReadAhead;
 use super::gate::{Gate, Judged, Means, Open, Pending};
 use super::rights::login_rules;
 use super::scram::Dialogues;
@@ -158,6 +159,18 @@ impl Guard {
         &self,
         listeners: &[(u64, ListenerSettings)],
     ) -> Result<(), String> {
+        self.set_first_listeners(listeners, &ReadAhead::default())
+    }
+
+    /// The same at the start, when `ahead` was read with other rights.
+    ///
+    /// # Errors
+    /// What is to be told the operator.
+    pub(crate) fn set_first_listeners(
+        &self,
+        listeners: &[(u64, ListenerSettings)],
+        ahead: &ReadAhead,
+    ) -> Result<(), String> {
         let inner = &self.0;
         let mut open = inner.open();
         for dynsec in &open.dynsec {
@@ -165,7 +178,7 @@ impl Guard {
         }
         let mut gates = Gates::default();
         for (number, settings) in listeners {
-            let gate = Gate::open(settings, &inner.means(), &mut open)?;
+            let gate = Gate::open(settings, &inner.means(ahead), &mut open)?;
             gates.by_listener.insert(*number, Arc::new(gate));
         }
         let in_use = |dynsec: &Arc<Dynsec>| {
@@ -256,8 +269,9 @@ impl Inner {
         }
     }
 
-    fn means(&self) -> Means<'_> {
+    fn means<'a>(&'a self, ahead: &'a ReadAhead) -> Means<'a> {
         Means {
+            ahead,
             decoys: self.decoys,
             hash_key: self.hash_key.clone(),
             now: self.now(),
@@ -412,7 +426,8 @@ impl Inner {
         }
         for (number, old) in stale {
             let settings = old.settings().clone();
-            let gate = match Gate::open(&settings, &self.means(), &mut self.open()) {
+            let ahead = ReadAhead::default();
+            let gate = match Gate::open(&settings, &self.means(&ahead), &mut self.open()) {
                 Ok(gate) => {
                     has_changed = true;
                     let text = "Access files have changed and were read again.";
