@@ -48,7 +48,7 @@ impl Shard {
     }
 
     /// Learns that the log did not take these records. New work among them is refused, as is what follows
-    /// until [`Self::accept_new_work`]; the others come again with the next records.
+    /// until [`Self::set_refuses_new_work`]; the others come again with the next records.
     pub fn records_refused(&mut self, step: &mut Step<'_>, refused: &Records) {
         self.journal.refuses = true;
         for held in self.journal.refuse(refused) {

@@ -1,17 +1,17 @@
 //! What a broker keeps across its own end: records of every change, and the state that they add up to.
 //!
-//! A shard gathers records in its [`Journal`](journal) while it works. Once per turn they are taken
+//! A shard gathers records in its journal while it works. Once per turn they are taken
 //! ([`crate::Shard::take_records`]) and handed to a log, and what they promise to clients is held back
 //! until the log says that they are safe ([`crate::Shard::records_committed`]). After a restart the
 //! same records, in the order of the log, are given to an [`Image`], from which sessions are restored
-//! ([`crate::Shard::restore_session`]).
+//! ([`Restoration`]).
 //!
 //! A message is one record with all who have to get it inside, written by the shard that routed it. Its
 //! holders are copies for persistent sessions, shared groups with a persistent member, the retained
 //! store, and the session of a publisher that has not released it yet. It is live while it has holders.
-//! Who has a copy removes it by a few bytes in the record that ends each turn ([`Step`]).
+//! Who has a copy removes it by a few bytes in the record that ends each turn (`records::Step`).
 //!
-//! Sessions are named by their [`SessionRef`], which no two sessions of one run share; a restart names
+//! Sessions are named by their [`crate::route::SessionRef`], which no two sessions of one run share; a restart names
 //! them anew by one record. Times are milliseconds since 1970.
 
 pub(crate) mod fields;

@@ -30,7 +30,7 @@ pub enum Kind {
     Subscribe = 6,
     /// A subscription has ended.
     Unsubscribe = 7,
-    /// Small changes of one turn: see [`Step`].
+    /// Small changes of one turn: see `Step`.
     Steps = 8,
     /// A restart has given sessions other addresses.
     Renamed = 9,
