@@ -260,7 +260,8 @@ impl Options {
 
     /// Enhanced authentication (5.0): `make` is called once for this client, and the authenticator is
     /// asked at every connection, and by
-    /// [`Client::reauthenticate`](crate::Client::reauthenticate).
+    /// [`Client::reauthenticate`](crate::Client::reauthenticate). After two refusals in a row the client
+    /// gives up.
     #[must_use]
     pub fn authenticator<M, A>(mut self, make: M) -> Self
     where

@@ -153,7 +153,7 @@ async fn failures_of_tls_say_what_failed_and_what_to_try() {
         params.not_after = date_time_ymd(2021, 1, 1);
     });
     pki.sign("future", |params| {
-        params.not_before = date_time_ymd(2400, 1, 1)
+        params.not_before = date_time_ymd(2400, 1, 1);
     });
     pki.sign("other", |params| {
         params.subject_alt_names = vec![rcgen::SanType::DnsName(
