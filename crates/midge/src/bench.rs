@@ -23,6 +23,7 @@ mod plan;
 mod process;
 mod report;
 mod retained;
+mod socket;
 mod storm;
 mod tally;
 mod template;

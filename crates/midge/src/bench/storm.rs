@@ -1,6 +1,6 @@
 //! Clients that come and go: `midge bench conn`, and `midge bench idle`, where they stay.
 
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -13,6 +13,8 @@ use super::load;
 use super::party::{Incoming, Party, Received};
 use super::phase::{Meter, Phases, memory, resident};
 use super::plan::Plan;
+use super::socket::Socket;
+use crate::client::Dial;
 use crate::failure::Failure;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -101,13 +103,43 @@ impl Guest {
     }
 }
 
+/// How the clients of a storm come in.
+enum Doors {
+    /// All at once.
+    Plain(SocketAddr),
+    /// One after the other, since each shakes hands first.
+    Layered(Box<Dial>),
+}
+
+impl Doors {
+    fn find(plan: &Plan) -> Result<Self, Failure> {
+        let connect = &plan.connect;
+        let is_plain = !connect.uses_tls()
+            && !connect.websocket
+            && connect.unix.is_none()
+            && connect.proxy.is_none();
+        if !is_plain {
+            return Ok(Self::Layered(Box::new(Dial::new(connect)?)));
+        }
+        let address = (connect.host.as_str(), connect.port())
+            .to_socket_addrs()
+            .map_err(|_| Failure::Lookup)?
+            .next()
+            .ok_or(Failure::Lookup)?;
+        Ok(Self::Plain(address))
+    }
+
+    fn open(&self) -> Result<Socket, Failure> {
+        match self {
+            Self::Plain(address) => Ok(Socket::begin(*address)?),
+            Self::Layered(dial) => Ok(Socket::Open(dial.open(None)?)),
+        }
+    }
+}
+
 /// Lets all clients come and go until the time is over, and the last one leave.
 pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
-    let address = (plan.connect.host.as_str(), plan.connect.port)
-        .to_socket_addrs()
-        .map_err(|_| Failure::Lookup)?
-        .next()
-        .ok_or(Failure::Lookup)?;
+    let doors = Doors::find(plan)?;
     let mut latency = Histogram::new_with_bounds(1_000, LATENCY_MAX, 3)
         .map_err(|error| Failure::Other(error.to_string()))?;
     let mut guests = (0..plan.subscribers())
@@ -128,9 +160,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
                 let Some(guest) = guests.get_mut(index) else {
                     continue;
                 };
-                let stream = mio::net::TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                let mut link = Link::new(stream);
+                let mut link = Link::new(doors.open()?);
                 guest.stage = Stage::ConnAck;
                 guest.began = Instant::now();
                 // The socket is not connected yet, so this waits until it is.
