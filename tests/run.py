@@ -43,6 +43,7 @@ GROUPS = {
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
     "tools": (install.debian, lambda: [sys.executable, program("tools/main.py")], 600),
+    "top": (None, lambda: [sys.executable, program("tools/top.py")], 300),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "oauth": (
         lambda root: install.oauth(root) or install.python(root),
@@ -60,7 +61,7 @@ GROUPS = {
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"crash", "dynsec", "files", "oauth", "tls", "tools"}
+WITH_OWN_BROKERS = {"crash", "dynsec", "files", "oauth", "tls", "tools", "top"}
 
 
 class Totals:

@@ -12,7 +12,7 @@ use midge_client::ConnectionError;
 use midge_client::net::Connection;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::connect_options::ConnectOptions;
@@ -29,6 +29,7 @@ mod link;
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 const SIGNALS: Token = Token(2);
+const INPUT: Token = Token(3);
 
 /// A connection to a broker.
 pub(crate) struct Client {
@@ -125,6 +126,20 @@ impl Client {
         Ok(())
     }
 
+    /// From now on what is typed, and another size of the terminal, end a wait.
+    pub(crate) fn watch_input(&mut self) -> io::Result<()> {
+        // A file has no end to wait for; then there is nothing to watch.
+        let _ = self.poll.registry().register(
+            &mut SourceFd(&io::stdin().as_raw_fd()),
+            INPUT,
+            Interest::READABLE,
+        );
+        if let Some(signals) = &self.signals {
+            signals.add_signal(SIGWINCH)?;
+        }
+        Ok(())
+    }
+
     /// Ends a wait from another thread.
     pub(crate) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
@@ -181,7 +196,7 @@ impl Client {
             _ => {}
         }
         if let Some(signals) = &mut self.signals
-            && signals.pending().next().is_some()
+            && signals.pending().any(|number| number != SIGWINCH)
         {
             return Err(Failure::Signal);
         }

@@ -17,6 +17,7 @@ const COMMANDS: &[(&Command, Option<&str>)] = &[
     (&options::PUB, Some("mosquitto_pub")),
     (&options::SUB, Some("mosquitto_sub")),
     (&options::RR, Some("mosquitto_rr")),
+    (&options::TOP, None),
     (&options::P2P, None),
     (&options::FAN_OUT, None),
     (&options::FAN_IN, None),

@@ -27,6 +27,7 @@ mod qos_report;
 mod rr_command;
 mod sub_command;
 mod terminal;
+mod top_command;
 
 /// What the binary can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ enum Tool {
     Pub,
     Sub,
     Rr,
+    Top,
     Bench,
     Check,
     Dump,
@@ -71,6 +73,7 @@ impl Tool {
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
             Some("rr") => Self::Rr,
+            Some("top") => Self::Top,
             Some("bench") => Self::Bench,
             Some("check") => Self::Check,
             Some("dump") => Self::Dump,
@@ -99,6 +102,7 @@ Talk to a broker:
   midge sub -t FILTER -v       subscribes and prints what arrives
   midge rr -t TOPIC -e TOPIC -m TEXT
                                publishes a request and prints the response
+  midge top                    shows what a broker is doing
   midge ctrl dynsec help       administers a broker that runs
   midge bench SCENARIO         measures a broker
 
@@ -129,6 +133,7 @@ fn main() -> ExitCode {
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
         Tool::Rr => rr_command::run(args),
+        Tool::Top => top_command::run(args),
         Tool::Bench => bench::run(args),
         Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
@@ -175,6 +180,7 @@ mod tests {
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
         check("midge rr -t a", Tool::Rr, &["-t", "a"]);
         check("mosquitto_rr -t a", Tool::Rr, &["-t", "a"]);
+        check("midge top", Tool::Top, &[]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
         check("midge check acl -x", Tool::Check, &["acl", "-x"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);

@@ -11,8 +11,8 @@ use std::str::FromStr;
 mod tables;
 
 pub(crate) use tables::{
-    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, RR, SUB, WILDCARD, file,
-    flag, valued,
+    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, RR, SUB, TOP, WILDCARD,
+    file, flag, valued,
 };
 
 /// What an option is about, whichever way it was spelled.
@@ -76,6 +76,7 @@ pub(crate) enum Id {
     Payload,
     Pid,
     Port,
+    Plain,
     Pretty,
     Property,
     ProtocolVersion,

@@ -6,10 +6,12 @@ mod bench;
 mod connect;
 mod ctrl;
 mod messages;
+mod top;
 
 pub(crate) use bench::{BENCH, CONN, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, RETAINED, WILDCARD};
 pub(crate) use ctrl::CTRL;
 pub(crate) use messages::{PUB, RR, SUB};
+pub(crate) use top::TOP;
 
 /// An option without a value.
 pub(crate) const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {
