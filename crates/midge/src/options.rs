@@ -78,6 +78,7 @@ pub(crate) enum Id {
     Port,
     Plain,
     Pretty,
+    Processes,
     Property,
     ProtocolVersion,
     Proxy,

@@ -47,8 +47,11 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Filters of one SUBSCRIBE.
 const FILTERS_AT_ONCE: usize = 500;
 
-/// Runs `plan`.
-pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+/// Runs `plan`; `when_connected` is called, and may wait, before the first message.
+pub(crate) fn run(
+    plan: &Plan,
+    when_connected: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
     let broker = plan.pid.map(|pid| pid.to_string());
     if let Some(pid) = &broker
         && Usage::of(pid).is_none()
@@ -61,6 +64,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let (subscribers, publishers) = connect_all(plan)?;
     let connecting = began.elapsed();
     let connected = look();
+    when_connected()?;
 
     let shared = Arc::new(shared(plan));
     let workers = deal(&shared, subscribers, publishers)?;

@@ -1,6 +1,6 @@
 //! The options of `midge bench`.
 
-use super::connect::CONNECT;
+use super::connect::{CONNECT, LINK, TLS};
 use super::{Command, Id, Opt, QOS, SESSION_EXPIRY, flag, valued};
 
 /// `midge bench`: the choice of the scenario.
@@ -15,8 +15,12 @@ pub(crate) const BENCH: Command = Command {
             conn     clients that connect, subscribe and disconnect, over and over\n  \
             idle     clients that connect, subscribe, and do nothing\n  \
             retained messages that are retained, then subscribers to all of them\n  \
-            offline  messages for sessions that are away and then come back",
-    usage: "{p2p | fan-out | fan-in | wildcard | conn | idle | retained | offline} [options]",
+            offline  messages for sessions that are away and then come back\n\n\
+            Saved runs (midge bench SCENARIO --json >> FILE):\n  \
+            compare BEFORE AFTER   the figures of two files and their ratio\n  \
+            report FILE ...        a page with plots: midge bench report FILE > report.html",
+    usage: "{p2p | fan-out | fan-in | wildcard | conn | idle | retained | offline} [options]\n       \
+            midge bench compare FILE FILE\n       midge bench report FILE ...",
     options: &[],
 };
 
@@ -75,6 +79,14 @@ const LOAD: &[Opt] = &[
         "Threads that make the load, up to 64. Defaults to 1.",
     ),
     valued(
+        Id::Processes,
+        &["--processes"],
+        "count",
+        "--processes argument given but no count specified.",
+        "Does all of it so many times at once, each in a process of its own with its own clients, and \
+         reports the sum. Up to 64. Defaults to 1.",
+    ),
+    valued(
         Id::RoundMicros,
         &["--round-us"],
         "microseconds",
@@ -123,6 +135,8 @@ pub(crate) const P2P: Command = Command {
         LOAD,
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -142,6 +156,8 @@ pub(crate) const FAN_OUT: Command = Command {
         LOAD,
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -175,6 +191,8 @@ pub(crate) const FAN_IN: Command = Command {
         LOAD,
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -204,6 +222,8 @@ pub(crate) const WILDCARD: Command = Command {
         LOAD,
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -227,6 +247,8 @@ pub(crate) const CONN: Command = Command {
         ],
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -250,6 +272,8 @@ pub(crate) const IDLE: Command = Command {
         ],
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -290,6 +314,8 @@ pub(crate) const RETAINED: Command = Command {
         ],
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
 
@@ -334,5 +360,7 @@ pub(crate) const OFFLINE: Command = Command {
         ],
         REPORT,
         CONNECT,
+        LINK,
+        TLS,
     ],
 };
