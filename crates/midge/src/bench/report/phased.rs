@@ -47,6 +47,9 @@ pub(crate) fn phases_text(plan: &Plan, outcome: &Phases) -> String {
             latency.max() as f64 / 1000.0
         );
     }
+    if let Some(failed) = outcome.failed {
+        let _ = writeln!(text, "failed      {failed} connections");
+    }
     if has_messages(plan) {
         put_tally(&outcome.tally, &mut text);
     }
@@ -112,6 +115,9 @@ pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
             latency.value_at_quantile(0.99) as f64 / 1000.0,
             latency.max() as f64 / 1000.0,
         );
+    }
+    if let Some(failed) = outcome.failed {
+        let _ = write!(text, ",\"failed\":{failed}");
     }
     if let Some([before, held, end]) = outcome.memory {
         let _ = write!(
