@@ -105,6 +105,9 @@ pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
                 );
             }
         }
+        if let Some(failed) = outcome.failed {
+            let _ = write!(text, ",\"failed\":{failed}");
+        }
         text.push('}');
     }
     if let Some(latency) = &outcome.latency {
@@ -115,9 +118,6 @@ pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
             latency.value_at_quantile(0.99) as f64 / 1000.0,
             latency.max() as f64 / 1000.0,
         );
-    }
-    if let Some(failed) = outcome.failed {
-        let _ = write!(text, ",\"failed\":{failed}");
     }
     if let Some([before, held, end]) = outcome.memory {
         let _ = write!(
