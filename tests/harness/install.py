@@ -14,6 +14,9 @@ import sys
 #: Seconds that one installation may take.
 DEADLINE = 600
 
+#: Names that the browser goes by.
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
 
 def python(root):
     """A virtual environment with the clients of tests/python/requirements.txt."""
@@ -105,6 +108,16 @@ def tls(root):
     problems.append(debian_tool("openssl", "openssl"))
     debian_tool("haproxy", "haproxy")
     return next((problem for problem in problems if problem), None)
+
+
+def browser(root):
+    """Chromium, and what the tests of TLS need."""
+    problem = next((problem for problem in (python(root), node(root)) if problem), None)
+    problem = problem or debian_tool("openssl", "openssl")
+    if problem or any(map(shutil.which, CHROMIUM)):
+        return problem
+    problem = _apt("chromium")
+    return f"no browser is installed ({problem})" if problem else None
 
 
 def crash(root):

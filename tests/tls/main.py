@@ -82,12 +82,21 @@ class Listeners:
         for name, options in kinds.items():
             self.ports[name] = free_port()
             text += f"listener {self.ports[name]} 127.0.0.1\n{options}"
-        self.broker = Broker(binary or find_binary(ROOT), text)
+        self._start = lambda: Broker(binary or find_binary(ROOT), text)
+        self.broker = self._start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._end()
+
+    def restart(self):
+        """Ends the broker and starts it again with the same listeners."""
+        self._end()
+        self.broker = self._start()
+
+    def _end(self):
         survived = self.broker.is_alive()
         tail = self.broker.log_tail(40)
         code = self.broker.stop()
