@@ -120,6 +120,28 @@ def browser(root):
     return f"no browser is installed ({problem})" if problem else None
 
 
+def psk(root):
+    """A broker with TLS-PSK, built here: the usual one does without OpenSSL. And what speaks to it."""
+    problem = debian(root) or debian_tool("openssl", "openssl")
+    if problem:
+        return problem
+    if not shutil.which("cargo"):
+        return "cargo is not installed, so a broker with TLS-PSK cannot be built"
+    if _run(["pkg-config", "--exists", "openssl"]) is not None:
+        problem = _apt("libssl-dev", "pkg-config")
+        if problem:
+            return f"the headers of OpenSSL are not installed ({problem})"
+    build = ["cargo", "build", "--quiet", "--package", "midge-server", "--features", "tls-psk"]
+    problem = _run(build + ["--example", "midge_psk"], cwd=root)
+    return f"the broker with TLS-PSK could not be built ({problem})" if problem else None
+
+
+def psk_broker(root):
+    """The broker that `psk` has built."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
+    return target / "debug" / "examples" / "midge_psk"
+
+
 def crash(root):
     """What the parts of the kill harness use; a part that misses something says so itself."""
     for install in (python, debian):
