@@ -97,6 +97,11 @@ impl PskKeys {
         self.keys.get(identity).map(AsRef::as_ref)
     }
 
+    /// Those who may connect, in no order.
+    pub fn identities(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(AsRef::as_ref)
+    }
+
     /// How many identities there are.
     pub fn len(&self) -> usize {
         self.keys.len()
