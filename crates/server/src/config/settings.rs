@@ -248,6 +248,11 @@ settings! {
 }
 
 impl General {
+    /// How long a connection may take to log in.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout_secs.into())
+    }
+
     /// What failed logins lead to.
     pub(crate) fn lockout(&self) -> lockout::Settings {
         let secs = |secs: u32| Duration::from_secs(secs.into());
