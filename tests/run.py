@@ -63,13 +63,18 @@ GROUPS = {
         lambda: [str(install.venv_python(ROOT)), program("tls/psk.py"), str(install.psk_broker(ROOT))],
         300,
     ),
+    "doors": (
+        lambda root: install.python(root) or install.debian_tool("openssl", "openssl"),
+        lambda: [str(install.venv_python(ROOT)), program("tls/hostile.py")],
+        300,
+    ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
     "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"browser", "crash", "dynsec", "files", "oauth", "psk", "tls"}
+WITH_OWN_BROKERS = {"browser", "crash", "doors", "dynsec", "files", "oauth", "psk", "tls"}
 
 
 class Totals:
