@@ -103,10 +103,11 @@ def mosquitto_program(name):
 
 
 def tls(root):
-    """paho, MQTT.js, the tools of Debian and openssl; without HAProxy one test is skipped."""
+    """paho, MQTT.js, the tools of Debian and openssl; without HAProxy or nginx a test is skipped."""
     problems = [install(root) for install in (python, node, debian)]
     problems.append(debian_tool("openssl", "openssl"))
     debian_tool("haproxy", "haproxy")
+    nginx(root)
     return next((problem for problem in problems if problem), None)
 
 
@@ -140,6 +141,27 @@ def psk_broker(root):
     """The broker that `psk` has built."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
     return target / "debug" / "examples" / "midge_psk"
+
+
+def nginx(root):
+    """nginx of Debian, unpacked and not installed: the package would start a service on port 80."""
+    folder = nginx_folder(root)
+    if (folder / "usr" / "sbin" / "nginx").exists():
+        return None
+    if not shutil.which("apt-get"):
+        return "nginx comes from Debian's packages"
+    if os.geteuid() == 0:
+        _update_package_lists()
+    folder.mkdir(parents=True, exist_ok=True)
+    problem = _run(["apt-get", "download", "nginx", "libnginx-mod-stream"], cwd=folder)
+    for package in folder.glob("*.deb"):
+        problem = problem or _run(["dpkg", "--extract", str(package), str(folder)])
+    return f"nginx could not be unpacked ({problem})" if problem else None
+
+
+def nginx_folder(root):
+    """Where nginx is."""
+    return _folder(root) / "nginx"
 
 
 def crash(root):
