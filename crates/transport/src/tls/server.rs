@@ -161,6 +161,10 @@ impl ServerTls {
             options.ciphers_tls13,
             options.oldest_version,
         )?;
+        // The library gathers its entropy when it is first asked for some, which takes 30 ms: here, and not
+        // in the middle of the first handshake.
+        let gathered = provider.secure_random.fill(&mut [0; 32]);
+        gathered.map_err(|_| TlsConfigError::Library("there is no entropy".into()))?;
         let provider = Arc::new(provider);
         let verifier = client_verifier(options, &provider, &mut expires)?;
         let mut all = Vec::new();
