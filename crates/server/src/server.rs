@@ -223,6 +223,7 @@ impl Bound {
             .set_first_listeners(&by_number, &self.ahead)
             .map_err(StartError::Access)?;
         shared.guard.set_lockout(general.lockout());
+        shared.guard.set_patience(general.connect_timeout());
         let controls = shared.guard.controls();
         let settings = Arc::new(broker_settings(general, settings, controls));
 

@@ -406,8 +406,6 @@ fn what_later_versions_bring_is_refused_by_name() {
             "enable_control_api",
             "the control API",
         ),
-        ("psk_file /a", "psk_file", "TLS with pre-shared keys"),
-        ("psk_hint h", "psk_hint", "TLS with pre-shared keys"),
         ("tls_engine e", "tls_engine", "engines of OpenSSL"),
         (
             "tls_keyform engine",
