@@ -54,12 +54,13 @@ GROUPS = {
         600,
     ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
+    "limits": (None, lambda: [sys.executable, program("limits/main.py")], 300),
     "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"crash", "dynsec", "files", "oauth", "tls"}
+WITH_OWN_BROKERS = {"crash", "dynsec", "files", "limits", "oauth", "tls"}
 
 
 class Totals:

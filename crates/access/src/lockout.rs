@@ -37,8 +37,8 @@ mod table;
 
 pub use network::{Network, NetworkError};
 
-use network::Prefix;
-use table::{Table, Worth};
+pub(crate) use network::Prefix;
+pub(crate) use table::{Table, Worth};
 
 /// As many addresses are remembered, with 100 bytes or so each and 16 for each failure.
 pub const ADDRESSES_MAX: usize = 65_536;

@@ -29,8 +29,8 @@ pub use logins::{HttpLogin, OAuth};
 pub use midge_access::lockout::Network;
 pub use options::reference;
 pub use settings::{
-    CertificateName, DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync,
-    Protocol, ProtocolVersions, QueueOverflow,
+    CertificateName, DynamicSecurity, General, ListenerSettings, MemoryLimit, Persistence,
+    PersistenceSync, Protocol, ProtocolVersions, QueueOverflow,
 };
 
 use draft::Draft;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use midge_access::lockout::{Lockout, Settings};
-use midge_broker::{ConnId, LoginAnswer};
+use midge_broker::{ConnId, Limit, Limits, LoginAnswer, Time};
 
 use super::attempt::{Refused, Who};
 use crate::log::{Kind, Logger, escape};
@@ -21,12 +21,18 @@ const NAME_CHARS_SHOWN: usize = 100;
 const BANS_LOGGED_MAX: usize = 1_000;
 
 /// Who failed to log in lately, on any listener.
-pub(super) struct Failures(Mutex<Lockout<RandomState>>);
+pub(super) struct Failures {
+    lockout: Mutex<Lockout<RandomState>>,
+    pub(super) limits: Arc<Limits>,
+}
 
 impl Failures {
     pub(super) fn new() -> Self {
         let lockout = Lockout::new(Settings::default(), RandomState::new());
-        Self(Mutex::new(lockout))
+        Self {
+            lockout: Mutex::new(lockout),
+            limits: Arc::default(),
+        }
     }
 
     pub(super) fn set(&self, settings: Settings) {
@@ -81,13 +87,15 @@ impl Failures {
         let failed = self.lock().failed(now, who.address, user_name, tried);
         logger.log(Kind::Notice, line(who, refused, failed.failures));
         for ban in &failed.bans {
+            let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            self.limits.reached(Limit::FailedLogins, Time(at));
             logger.log(Kind::Warning, format!("Login ban: {ban}."));
         }
         failed.delay
     }
 
     fn lock(&self) -> MutexGuard<'_, Lockout<RandomState>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who as Account};
 use midge_access::lockout;
 use midge_access::tokens::HashKey;
-use midge_broker::{ControlRequest, Login, LoginAnswer, Review, Reviewed};
+use midge_broker::{ControlRequest, Limits, Login, LoginAnswer, Review, Reviewed};
 use midge_codec::ReasonCode;
 use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
@@ -193,6 +193,11 @@ impl Guard {
         gates.dynsec = dynsec.collect();
         *self.0.gates.write().unwrap_or_else(PoisonError::into_inner) = gates;
         Ok(())
+    }
+
+    /// Where it is counted how often limits are reached.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.failures.limits)
     }
 
     /// Sets what is banned when.

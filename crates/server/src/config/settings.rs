@@ -74,8 +74,8 @@ settings! {
         "max_queued_bytes" => max_queued_bytes: Option<NonZeroU64> = None,
         /// QoS 1 and 2 messages that may wait in one client's queue, those in flight not counted.
         "max_queued_messages" => max_queued_messages: Option<NonZeroU32> = NonZeroU32::new(1000),
-        /// Bytes of memory above which the broker takes on nothing new.
-        "memory_limit" => memory_limit: Option<NonZeroU64> = None,
+        /// Above how much memory the broker takes on nothing new.
+        "memory_limit" => memory_limit: MemoryLimit = MemoryLimit::Automatic,
         /// The largest payload in bytes of a PUBLISH.
         "message_size_limit" => message_size_limit: Option<NonZeroU32> = None,
         /// The longest head in bytes of a WebSocket upgrade (`websockets_headers_size`); 0 is the
@@ -124,6 +124,14 @@ settings! {
         "validate_payload_format" => validate_payload_format: bool = false,
         /// Subscriptions that one client may hold.
         "max_subscriptions_per_client" => max_subscriptions_per_client: Option<NonZeroU32> = None,
+        /// Levels that a topic or filter may have.
+        "max_topic_levels" => max_topic_levels: u8 = 201,
+        /// Retained messages that may be stored.
+        "max_retained_messages" => max_retained_messages: Option<NonZeroU32> = None,
+        /// Bytes of those.
+        "max_retained_bytes" => max_retained_bytes: Option<NonZeroU64> = None,
+        /// Connections that one address may open per second.
+        "max_connect_rate_per_address" => max_connect_rate_per_address: Option<NonZeroU32> = None,
 
         /// Failed logins of an address within the window until it is banned; 0 bans none.
         "auth_fail_max" => auth_fail_max: u16 = 10,
@@ -162,6 +170,14 @@ settings! {
         "listener_auto_id_prefix" => auto_id_prefix: String = "auto-".to_owned(),
         /// Connections that may be open on this listener.
         "max_connections" => max_connections: Option<NonZeroU32> = None,
+        /// Messages per second that each client may publish.
+        "max_publish_rate" => max_publish_rate: Option<NonZeroU32> = None,
+        /// Messages per second that all clients may publish together.
+        "max_publish_rate_total" => max_publish_rate_total: Option<NonZeroU32> = None,
+        /// Bytes per second that each client may send.
+        "max_bytes_rate" => max_bytes_rate: Option<NonZeroU32> = None,
+        /// Bytes per second that all clients may send together.
+        "max_bytes_rate_total" => max_bytes_rate_total: Option<NonZeroU32> = None,
         /// The file with user names and hashes of passwords.
         "password_file" => password_file: Option<PathBuf> = None,
         /// The file that says who may publish and subscribe what.
@@ -298,6 +314,18 @@ impl General {
             bytes => bytes.into(),
         }
     }
+}
+
+/// Above how much memory the broker takes on nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Above four fifths of what the machine or container has.
+    #[default]
+    Automatic,
+    /// It goes on until there is none.
+    None,
+    /// Above so many bytes.
+    Bytes(NonZeroU64),
 }
 
 /// What is spoken on a listener.

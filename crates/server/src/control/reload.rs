@@ -218,6 +218,7 @@ impl Control {
         self.shared.directory.set_clients_max(clients_max);
         self.shared.guard.set_lockout(general.lockout());
         self.set_accept_rate(self.config.general.max_connect_rate);
+        self.apply_limits();
         let listeners = self
             .listeners
             .iter()
@@ -227,6 +228,7 @@ impl Control {
             &self.config.general,
             listeners,
             self.shared.guard.controls(),
+            Arc::clone(&self.shared.limits),
         ));
         self.tell_workers(|| WorkerMail::Settings(Arc::clone(&settings)));
     }

@@ -76,7 +76,7 @@ fn every_name_is_listed_once() {
         reference()
             .filter(|option| option.origin == Origin::Midge)
             .count(),
-        41
+        49
     );
 }
 
