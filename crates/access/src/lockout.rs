@@ -100,6 +100,14 @@ pub enum Subject {
     User(Box<str>),
 }
 
+impl Subject {
+    /// An address as it is banned: for IPv6, its network.
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        Self::Address(Prefix::of(address).network())
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,6 +173,11 @@ impl<S: BuildHasher> Lockout<S> {
             good: Table::new(USERS_MAX),
             hasher,
         }
+    }
+
+    /// The settings that hold.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Takes other settings. Bans and failures stay; what is counted and banned from now on is by these.

@@ -161,6 +161,8 @@ pub struct Reviewed<'a> {
     pub conn: ConnId,
     /// Where it connected.
     pub listener: &'a Arc<ListenerSettings>,
+    /// From where; `None` on a unix socket.
+    pub address: Option<SocketAddr>,
     /// Its client id.
     pub client_id: &'a str,
     /// Its user name.
@@ -180,6 +182,8 @@ pub struct ControlRequest {
     pub client_id: Arc<str>,
     /// Its user name.
     pub user_name: Option<Arc<str>>,
+    /// Whether its rules were asked whether it may do that; without rules nobody was.
+    pub has_rights: bool,
     /// The topic.
     pub topic: Box<str>,
     /// The request.

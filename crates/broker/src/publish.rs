@@ -378,6 +378,10 @@ impl Shard {
             listener: Arc::clone(&conn.origin.listener),
             client_id: Arc::clone(&session.client_id),
             user_name: session.user_name.as_deref().map(Into::into),
+            has_rights: conn
+                .access
+                .as_ref()
+                .is_some_and(|access| access.identity.rights.is_some()),
             topic: topic.into(),
             payload: payload.into(),
         });

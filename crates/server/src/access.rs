@@ -6,6 +6,7 @@
 
 mod attempt;
 mod dynsec;
+mod facts;
 mod failures;
 pub(crate) mod files;
 mod gate;
@@ -18,4 +19,5 @@ mod scram;
 mod tests;
 mod tokens;
 
+pub(crate) use facts::broker_facts;
 pub(crate) use guard::Guard;

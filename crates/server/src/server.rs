@@ -14,8 +14,8 @@ use midge_reactor::{
     cores, spawn,
 };
 
-use crate::access::Guard;
 use crate::access::files::ReadAhead;
+use crate::access::{Guard, broker_facts};
 use crate::config::{self, Config};
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, MemoryWatch, OpenListener, Opening, PROGRAM,
@@ -217,6 +217,7 @@ impl Bound {
             .set_first_listeners(&by_number, &self.ahead)
             .map_err(StartError::Access)?;
         shared.guard.set_lockout(general.lockout());
+        shared.guard.set_facts(broker_facts(&self.config));
         let controls = shared.guard.controls();
         let limits = Arc::clone(&shared.limits);
         let settings = Arc::new(broker_settings(general, settings, controls, limits));

@@ -5,7 +5,8 @@ use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use midge_access::lockout::{Lockout, Settings};
+use midge_access::dynsec::BanBook;
+use midge_access::lockout::{Ban, Lockout, Settings, Subject};
 use midge_broker::{ConnId, Limit, Limits, LoginAnswer, Time};
 
 use super::attempt::{Refused, Who};
@@ -48,6 +49,15 @@ impl Failures {
         let left = ban.until.saturating_sub(now).as_secs() + 1;
         let why = format!("{} is banned for {left} s more", ban.subject);
         Some(Refused::new("auth_fail_max", why))
+    }
+
+    /// The bans, for administrators.
+    pub(super) fn book(&self, now: Duration) -> Book<'_> {
+        Book {
+            lockout: self.lock(),
+            now,
+            banned: Vec::new(),
+        }
     }
 
     /// Writes a line for each ban, up to [`BANS_LOGGED_MAX`].
@@ -96,6 +106,32 @@ impl Failures {
 
     fn lock(&self) -> MutexGuard<'_, Lockout<RandomState>> {
         self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bans while an administrator looks at them.
+pub(super) struct Book<'a> {
+    lockout: MutexGuard<'a, Lockout<RandomState>>,
+    now: Duration,
+    /// Who has been banned by this request.
+    pub(super) banned: Vec<Subject>,
+}
+
+impl BanBook for Book<'_> {
+    fn list(&self) -> Vec<(Ban, u64)> {
+        let left = |ban: &Ban| ban.until.saturating_sub(self.now).as_secs() + 1;
+        let bans = self.lockout.bans(self.now);
+        bans.map(|ban| (ban.clone(), left(&ban))).collect()
+    }
+
+    fn ban(&mut self, subject: &Subject, length: Option<Duration>) -> Ban {
+        let length = length.unwrap_or_else(|| self.lockout.settings().ban);
+        self.banned.push(subject.clone());
+        self.lockout.ban(self.now, subject, length)
+    }
+
+    fn lift(&mut self, subject: &Subject) -> bool {
+        self.lockout.lift(subject)
     }
 }
 

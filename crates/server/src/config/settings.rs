@@ -57,6 +57,8 @@ settings! {
         "clientid_prefixes" => clientid_prefix: Option<String> = None,
         /// Whether connects and disconnects of clients are logged.
         "connection_messages" => connection_messages: bool = true,
+        /// Whether `$CONTROL/broker/v1` answers.
+        "enable_control_api" => enable_control_api: bool = false,
         /// How many sessions may exist, connected or not.
         "global_max_clients" => global_max_clients: Option<NonZeroU32> = None,
         /// How many connections may be open on all listeners together.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::listeners::{Opening, limit, open};
 use super::{Control, OpenListener};
+use crate::access::broker_facts;
 use crate::config::{
     Changes, Config, ListenerChange, ListenerConfig, ListenerSettings, Note, NoteLevel,
 };
@@ -211,6 +212,7 @@ impl Control {
 
     /// Lets the general options of the configuration hold.
     fn apply_general(&mut self) {
+        self.shared.guard.set_facts(broker_facts(&self.config));
         let general = &self.config.general;
         self.seats
             .set_max(general.global_max_connections.map(limit));

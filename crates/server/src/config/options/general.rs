@@ -77,9 +77,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         General,
         Flag,
         "false",
-        "Whether $CONTROL/broker/v1 answers requests.",
+        "Whether $CONTROL/broker/v1 answers requests: about plugins and listeners, and for clients \
+         with rules that let them publish there, about bans.",
     )
-    .later("the control API"),
+    .reads(|draft, args| flag(args, &mut draft.general.enable_control_api)),
     OptionDef::new(
         "global_max_clients",
         General,
