@@ -310,6 +310,7 @@ impl Shard {
                 address: conn.origin.address,
                 client_id,
                 user_name: access.identity.user_name.as_deref(),
+                seal: access.identity.seal,
                 rights: access.identity.rights.as_ref(),
             };
             match judge(&reviewed) {

@@ -5,6 +5,7 @@
 //! client may do is compiled at its login and asked without leaving the worker.
 
 mod attempt;
+mod check;
 mod dynsec;
 mod facts;
 mod failures;

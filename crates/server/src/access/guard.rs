@@ -18,6 +18,7 @@ use midge_codec::ReasonCode;
 use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
 use super::attempt::Who;
+use super::check::VerifiedLogins;
 use super::dynsec::{Connection, Dynsec};
 use super::failures::{Failures, Held};
 use super::files::ReadAhead;
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub(super) wake: Sender<Wake>,
     wakes: Receiver<Wake>,
     facts: RwLock<Option<BrokerFacts>>,
+    verified: Arc<VerifiedLogins>,
     pub(super) failures: Failures,
     pub(super) held: Held,
     pub(super) dialogues: Dialogues,
@@ -124,6 +126,7 @@ impl Guard {
             wake,
             wakes,
             facts: RwLock::default(),
+            verified: Arc::new(VerifiedLogins::new()),
             failures: Failures::new(),
             held: Held::default(),
             dialogues: Dialogues::default(),
@@ -219,6 +222,11 @@ impl Guard {
         self.0.failures.set(settings);
     }
 
+    /// Sets how long a password that was right is not hashed again.
+    pub(crate) fn set_cache(&self, lifetime: Duration) {
+        self.0.verified.lock().set_lifetime(lifetime);
+    }
+
     /// Tells the log who is banned.
     pub(crate) fn log_bans(&self) {
         self.0.failures.log_bans(self.0.now(), &self.0.logger);
@@ -297,6 +305,7 @@ impl Inner {
             ahead,
             decoys: self.decoys,
             hash_key: self.hash_key.clone(),
+            verified: &self.verified,
             now: self.now(),
             logger: &self.logger,
         }
@@ -490,15 +499,14 @@ impl Inner {
     }
 
     fn review_all(&self) {
+        self.verified.lock().clear();
         let gates = self.gates().by_listener.clone();
         self.review(Arc::new(move |client: &Reviewed<'_>| {
             let Some(gate) = gates.get(&client.listener.number) else {
                 return Review::Stays;
             };
             let rules = login_rules(client);
-            let is_anonymous = client.user_name.is_none() && rules.is_none();
-            if is_anonymous && !gate.settings().allow_anonymous {
-                let why = "clients without a user name are not let in any more".to_owned();
+            if let Some(why) = gate.objects(client, rules.is_some()) {
                 return Review::Goes(ReasonCode::NOT_AUTHORIZED, why);
             }
             Review::Has(gate.rights(client.client_id, client.user_name, rules))

@@ -12,7 +12,7 @@ use midge_transport::proxy::ProxyVersion;
 use midge_transport::tls::TlsVersion;
 use midge_transport::websocket::ForwardedHeader;
 
-use super::logins::{HttpLogin, OAuth};
+use super::logins::{AuthMethod, HttpLogin, OAuth};
 use crate::log::LogSettings;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
@@ -153,6 +153,9 @@ settings! {
         "auth_fail_exempt" => auth_fail_exempt: Vec<Network> =
             Network::LOOPBACK.to_vec(),
 
+        /// Seconds for which a password that was right is not hashed again.
+        "auth_cache" => auth_cache_secs: u32 = 3_600,
+
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
     }
@@ -188,6 +191,8 @@ settings! {
         "plugin" => dynamic_security: Option<DynamicSecurity> = None,
         /// Tokens that let clients in.
         "oauth_issuer" => oauth: Option<OAuth> = None,
+        /// The methods that judge logins, in their order; `None` for the usual one.
+        "auth_order" => auth_order: Option<Vec<AuthMethod>> = None,
         /// A URL that is asked about logins.
         "http_login_url" => http_login: Option<HttpLogin> = None,
         /// Whether the user name takes the place of the client identifier.
@@ -262,6 +267,11 @@ settings! {
 }
 
 impl General {
+    /// How long a password that was right is not hashed again.
+    pub(crate) fn auth_cache(&self) -> Duration {
+        Duration::from_secs(self.auth_cache_secs.into())
+    }
+
     /// What failed logins lead to.
     pub(crate) fn lockout(&self) -> lockout::Settings {
         let secs = |secs: u32| Duration::from_secs(secs.into());
@@ -287,6 +297,7 @@ impl ListenerSettings {
             || self.dynamic_security.is_some()
             || self.oauth.is_some()
             || self.http_login.is_some()
+            || self.auth_order.is_some()
             || self.use_username_as_clientid
             || self.certificate_name().is_some()
     }
