@@ -31,7 +31,8 @@ mod tally;
 mod template;
 mod worker;
 
-/// The exit code of a run that lost, repeated, disordered or misrouted messages.
+/// The exit code of a run that lost, repeated, disordered or misrouted messages, or in which connections
+/// came to nothing.
 const FAULTS: u8 = 2;
 
 /// Runs the command and gives its exit code.
@@ -113,5 +114,6 @@ fn perform(plan: &Plan, scenario: &OsString, args: &[OsString]) -> Result<(Strin
     } else {
         report::phases_text(plan, &phases)
     };
-    Ok((text, phases.tally.is_faulty(plan)))
+    let has_failed = phases.failed.is_some_and(|failed| failed > 0);
+    Ok((text, has_failed || phases.tally.is_faulty(plan)))
 }

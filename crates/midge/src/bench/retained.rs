@@ -84,7 +84,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
         tally,
         memory: memory([before, held, resident(plan)]),
         held: (count, "message"),
-        latency: None,
+        ..Phases::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a load thread reads from and writes to.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
 use midge_client::net::Connection;
@@ -16,11 +16,14 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Begins a plain connection, which is open when it can be written to.
-    pub(crate) fn begin(address: SocketAddr) -> io::Result<Self> {
+    /// Begins a plain connection, from `source` if that is given; it is open when it can be written to.
+    pub(crate) fn begin(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<Self> {
         let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
             _ => Ok(Self::Begun(socket.into())),

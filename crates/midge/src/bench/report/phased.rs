@@ -47,6 +47,9 @@ pub(crate) fn phases_text(plan: &Plan, outcome: &Phases) -> String {
             latency.max() as f64 / 1000.0
         );
     }
+    if let Some(failed) = outcome.failed {
+        let _ = writeln!(text, "failed      {failed} connections");
+    }
     if has_messages(plan) {
         put_tally(&outcome.tally, &mut text);
     }
@@ -102,6 +105,9 @@ pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
                     time.as_secs_f64()
                 );
             }
+        }
+        if let Some(failed) = outcome.failed {
+            let _ = write!(text, ",\"failed\":{failed}");
         }
         text.push('}');
     }
