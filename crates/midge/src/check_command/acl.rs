@@ -10,7 +10,7 @@ use midge_access::{Action, Client};
 use midge_codec::topic;
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError, flag, valued};
+use crate::options::{Command, Id, Opt, UsageError, flag, own, valued};
 use crate::terminal;
 
 use super::{EXIT_FAULT, misused};
@@ -22,7 +22,8 @@ pub(crate) const ACL: Command = Command {
             is allowed, 1 when something is denied, and 3 when the file or the command line is wrong.",
     usage: "--acl-file FILE [--user NAME] [--client ID] --topic TOPIC [--publish] [--deliver] \
             [--subscribe] [--unsubscribe]",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[],
 };
 
 const OPTIONS: &[Opt] = &[
