@@ -521,6 +521,14 @@ def message_rate(place, _debian, ours):
     require(2 <= len(counts) <= 3, f"{counts}")
 
 
+def large_messages(place, _debian, ours):
+    """20 MiB with QoS 0 leave at once, every time, whichever call of the system takes the last byte."""
+    payload = os.urandom(20 * 1024 * 1024)
+    for _ in range(12):
+        result = ours.run(["pub", *place.connect(["-t", "large", "-s"])], payload)
+        require_equal((result.returncode, result.stderr), (0, b""), "pub")
+
+
 def signals(place, debian, ours):
     """SIGTERM and SIGINT end a subscriber with DISCONNECT and code 0."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -670,7 +678,7 @@ def main():
                 report.run(f"tools {name}: {shown}", line_runs_alike, line, place, debian, ours)
             for line, expected in NEWER.items():
                 report.run(f"tools {name}: {line}", newer_line, line, expected, place, ours)
-            for test in (options_file, messages_alike, aliases, request_response, remove_retained, message_rate, signals):
+            for test in (options_file, messages_alike, aliases, request_response, remove_retained, message_rate, large_messages, signals):
                 report.run(f"tools {name}: {test.__name__}", test, place, debian, ours)
         finally:
             broker.stop()

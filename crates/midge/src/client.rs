@@ -28,6 +28,9 @@ mod link;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
+/// How many bytes may wait for the socket before who makes more has to pause.
+pub(crate) const OUTBOUND_MAX: usize = 1024 * 1024;
+
 const SIGNALS: Token = Token(2);
 const INPUT: Token = Token(3);
 
@@ -150,12 +153,14 @@ impl Client {
         self.flows.next_event(&mut self.inbound)
     }
 
-    /// Sends what is due, then waits until bytes arrive, the waker is used, or `deadline`.
+    /// Sends what is due, then waits until bytes arrive, there is room for more than [`OUTBOUND_MAX`] or
+    /// for the rest, the waker is used, or `deadline`.
     ///
     /// # Errors
     /// [`Failure::TimedOut`] at the deadline, [`Failure::Lost`] at the end of the connection,
     /// [`Failure::Signal`] when the process is to end.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        let waited_for_room = self.flows.outbound().len() > OUTBOUND_MAX;
         self.flush()?;
         if self.read_available()? {
             return Ok(());
@@ -171,6 +176,10 @@ impl Client {
             return Err(Failure::Lost);
         }
         self.flush()?;
+        if waited_for_room && self.flows.outbound().len() <= OUTBOUND_MAX {
+            // Nothing else may ever happen: a socket that has taken everything says nothing.
+            return Ok(());
+        }
         let until = match deadline {
             Some(deadline) => deadline.min(self.flows.next_deadline()),
             None => self.flows.next_deadline(),
@@ -253,7 +262,12 @@ impl Client {
         self.flows.disconnect(reason, properties)?;
         while self.flush()? && Instant::now() < deadline {
             let timeout = deadline.saturating_duration_since(Instant::now());
-            self.poll.poll(&mut self.events, Some(timeout))?;
+            match self.poll.poll(&mut self.events, Some(timeout)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
         // TLS and WebSocket have words of their own; how the connection ends changes nothing.
         let _ = self.link.close();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use midge_codec::{QoS, ReasonCode};
 
-use crate::client::Client;
 use crate::client::flows::{Event, Outgoing};
+use crate::client::{Client, OUTBOUND_MAX};
 use crate::connect_options::{ConnectOptions, needed, qos};
 use crate::content::{Source, publish_topic};
 use crate::failure::{Failure, sentence};
@@ -324,9 +324,6 @@ impl Publisher<'_> {
         io::stdout().lock().write_all(trace.as_bytes())
     }
 }
-
-/// How many bytes may wait for the socket before a series of QoS 0 messages pauses.
-const OUTBOUND_MAX: usize = 1024 * 1024;
 
 /// Sends each line without its end, until the end of the input or of the receiver.
 fn send_lines(sender: SyncSender<io::Result<Vec<u8>>>, wake: &impl Fn()) {
