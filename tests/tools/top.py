@@ -68,10 +68,12 @@ class Terminal:
 
     def settings(self):
         """What stty says, of a shell that is ready."""
-        self.type("clear; stty -a; echo over")
-        text = self.await_text(re.compile(r"^over$", re.M))
-        # The size is not what a program sets.
-        return re.sub(r"rows \d+; columns \d+;", "", text)
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "settings")
+            self.type(f"clear; stty -a > {file}; echo over")
+            self.await_text(re.compile(r"^over$", re.M))
+            # The size is not what a program sets.
+            return re.sub(r"rows \d+; columns \d+;", "", file.read_text())
 
     def close(self):
         """Ends the terminal and all in it."""
