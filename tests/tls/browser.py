@@ -23,7 +23,7 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import main as tls
+import peers as tls
 from harness.install import CHROMIUM
 from harness.report import Report, Skip, require
 
