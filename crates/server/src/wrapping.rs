@@ -99,6 +99,12 @@ fn key_log(path: &Path) -> Result<KeyLogger, String> {
 }
 
 impl Loaded {
+    /// Whether connections come through a proxy that tells where they are from.
+    pub(crate) fn is_proxied(&self) -> bool {
+        let wrapping = self.wrapping.as_ref();
+        wrapping.is_some_and(|wrapping| wrapping.layers.proxy.is_some())
+    }
+
     /// Reads what the listener's options name.
     ///
     /// # Errors

@@ -471,3 +471,46 @@ fn a_login_that_has_waited_for_too_long_is_not_checked() {
     assert_eq!(refused(answer).0, ReasonCode::SERVER_BUSY);
     drop(threads);
 }
+
+#[test]
+fn a_password_that_was_right_is_not_hashed_again_until_its_line_changes() {
+    use crate::mail::{MAILBOX, WorkerMail};
+    use midge_reactor::{Mailbox, Poller};
+
+    let rig = Rig::new();
+    let poller = Poller::new(4).unwrap();
+    let mailbox = Mailbox::<WorkerMail>::new(MAILBOX, poller.waker());
+    let _threads = rig.guard.start(vec![mailbox.sender(None)]).unwrap();
+    let [conn] = connections();
+    let answer = |password: &str| {
+        if let Some(answer) = rig.judge(conn, connect("bob", password)) {
+            return (true, matches!(answer, LoginAnswer::Accepted(_)));
+        }
+        let mut mail = Vec::new();
+        let begun = Instant::now();
+        while mail.is_empty() {
+            assert!(begun.elapsed() < secs(20));
+            std::thread::yield_now();
+            mailbox.take(&mut mail).unwrap();
+        }
+        match mail.pop() {
+            Some(WorkerMail::LoggedIn { answer, .. }) => {
+                (false, matches!(answer, LoginAnswer::Accepted(_)))
+            }
+            _ => panic!("another answer"),
+        }
+    };
+    // Nothing is remembered without a time for it.
+    assert_eq!(answer("pencil"), (false, true));
+    assert_eq!(answer("pencil"), (false, true));
+    rig.guard.set_cache(secs(3_600));
+    assert_eq!(answer("pencil"), (false, true));
+    assert_eq!(answer("pencil"), (true, true));
+    assert_eq!(answer("pencils"), (false, false));
+    assert_eq!(answer("pencil"), (true, true));
+    // The files are read again, and may say something else.
+    rig.guard.review_all();
+    let mut mail = Vec::new();
+    mailbox.take(&mut mail).unwrap();
+    assert_eq!(answer("pencil"), (false, true));
+}

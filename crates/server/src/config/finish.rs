@@ -155,6 +155,10 @@ impl Draft {
             .dynamic_security
             .clone()
             .or_else(|| general.dynamic_security.clone());
+        settings.auth_order = own
+            .auth_order
+            .clone()
+            .or_else(|| general.auth_order.clone());
         settings.oauth = own.oauth.clone().or_else(|| general.oauth.clone());
         settings.http_login = own
             .http_login

@@ -401,11 +401,6 @@ fn the_same_listener_twice_is_refused() {
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
     for (text, what, feature) in [
-        (
-            "enable_control_api true",
-            "enable_control_api",
-            "the control API",
-        ),
         ("tls_engine e", "tls_engine", "engines of OpenSSL"),
         (
             "tls_keyform engine",
