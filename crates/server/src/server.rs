@@ -225,6 +225,7 @@ impl Bound {
             .set_first_listeners(&by_number, &self.ahead)
             .map_err(StartError::Access)?;
         shared.guard.set_lockout(general.lockout());
+        shared.guard.set_patience(general.connect_timeout());
         shared.guard.set_cache(general.auth_cache());
         shared.guard.set_facts(broker_facts(&self.config));
         let controls = shared.guard.controls();

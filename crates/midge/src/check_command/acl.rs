@@ -12,12 +12,12 @@ use midge_codec::topic;
 use midge_server::config::{CommandLine, Config, Endpoint, ListenerConfig, ListenerSettings};
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError};
+use crate::options::{Command, Id, Opt, UsageError, flag, valued};
 use crate::terminal;
 
-use super::{EXIT_FAULT, flag, misused, valued};
+use super::{EXIT_FAULT, misused};
 
-pub(super) const ACL: Command = Command {
+pub(crate) const ACL: Command = Command {
     name: "midge check acl",
     about: "Says whether a client may do something by an access file, or by all rules of a broker's \
             configuration, and names the line or role that decides. Without a topic, the files alone are \

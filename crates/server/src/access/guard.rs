@@ -1,6 +1,7 @@
 //! The door: which gate a login comes to, and the threads that check passwords.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,6 +48,11 @@ pub(super) struct Inner {
     gates: RwLock<Gates>,
     pub(super) jobs: Sender<Job>,
     waiting: Receiver<Job>,
+    /// Milliseconds that a login may wait: whoever it is for has gone then, and a queue of such logins must
+    /// not keep out those who come.
+    patience_ms: AtomicU64,
+    /// The broker ends; nobody waits for an answer any more.
+    ends: AtomicBool,
     workers: OnceLock<Vec<ToMailbox<WorkerMail>>>,
     /// Wakes the thread that keeps the times.
     pub(super) wake: Sender<Wake>,
@@ -75,6 +81,8 @@ pub(super) enum Job {
     Check {
         who: Who,
         pending: Pending,
+        /// When it began to wait.
+        since: Duration,
     },
     /// Its keys have been fetched.
     Again(Box<TokenLogin>),
@@ -102,6 +110,7 @@ pub(crate) struct Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        self.inner.ends.store(true, Relaxed);
         for _ in &self.threads {
             let _ = self.inner.jobs.send(Job::End);
         }
@@ -122,6 +131,8 @@ impl Guard {
             gates: RwLock::default(),
             jobs,
             waiting,
+            patience_ms: AtomicU64::new(u64::MAX),
+            ends: AtomicBool::new(false),
             workers: OnceLock::new(),
             wake,
             wakes,
@@ -220,6 +231,12 @@ impl Guard {
     /// Sets what is banned when.
     pub(crate) fn set_lockout(&self, settings: lockout::Settings) {
         self.0.failures.set(settings);
+    }
+
+    /// Sets how long a login may wait to be checked.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.0.patience_ms.store(millis, Relaxed);
     }
 
     /// Sets how long a password that was right is not hashed again.
@@ -324,12 +341,26 @@ impl Inner {
         }
     }
 
+    fn is_late(&self, since: Duration) -> bool {
+        let patience = Duration::from_millis(self.patience_ms.load(Relaxed));
+        self.now().saturating_sub(since) >= patience
+    }
+
     /// Does what waits.
     fn work(self: &Arc<Self>) {
         for job in &self.waiting {
+            if self.ends.load(Relaxed) {
+                return;
+            }
             match job {
                 Job::End => return,
-                Job::Check { who, pending } => self.check(who, pending),
+                Job::Check { who, since, .. } if self.is_late(since) => {
+                    let why = "its login has waited for too long".to_owned();
+                    let answer = LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why);
+                    let conn = who.conn;
+                    self.mail(who.worker, WorkerMail::LoggedIn { conn, answer });
+                }
+                Job::Check { who, pending, .. } => self.check(who, pending),
                 Job::Again(login) => self.judge_token(login),
                 Job::Control { worker, request } => self.control(worker, &request),
             }

@@ -123,7 +123,11 @@ impl Inner {
 
     /// Has something checked by a thread of its own.
     pub(super) fn queue(&self, who: Who, pending: Pending) -> Option<LoginAnswer> {
-        match self.jobs.try_send(Job::Check { who, pending }) {
+        match self.jobs.try_send(Job::Check {
+            who,
+            pending,
+            since: self.now(),
+        }) {
             Ok(()) => None,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 let why = format!("{JOBS_MAX} logins wait to be checked");

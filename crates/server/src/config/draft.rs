@@ -73,6 +73,7 @@ pub(super) struct Security {
     pub(super) auto_id_prefix: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
+    pub(super) psk_file: Option<PathBuf>,
     pub(super) dynamic_security: Option<DynamicSecurity>,
     pub(super) auth_order: Option<Vec<AuthMethod>>,
     pub(super) oauth: Option<OAuth>,

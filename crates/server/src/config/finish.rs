@@ -150,6 +150,7 @@ impl Draft {
             .clone()
             .or_else(|| general.password_file.clone());
         settings.acl_file = own.acl_file.clone().or_else(|| general.acl_file.clone());
+        settings.psk_file = own.psk_file.clone().or_else(|| general.psk_file.clone());
         settings.dynamic_security = own
             .dynamic_security
             .clone()

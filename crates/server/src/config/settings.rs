@@ -214,6 +214,10 @@ settings! {
         "keyfile" => keyfile: Option<PathBuf> = None,
         /// Other certificates with their keys, for other names of hosts.
         "additional_certificate" => additional_certificates: Vec<(PathBuf, PathBuf)> = Vec::new(),
+        /// What clients with pre-shared keys are told; it makes the listener one for TLS with such keys.
+        "psk_hint" => psk_hint: Option<String> = None,
+        /// The file with identities and pre-shared keys.
+        "psk_file" => psk_file: Option<PathBuf> = None,
         /// The authorities that client certificates are checked against.
         "cafile" => cafile: Option<PathBuf> = None,
         /// The same, as a directory of files that are named by hashes.
@@ -267,6 +271,11 @@ settings! {
 }
 
 impl General {
+    /// How long a connection may take to log in.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout_secs.into())
+    }
+
     /// How long a password that was right is not hashed again.
     pub(crate) fn auth_cache(&self) -> Duration {
         Duration::from_secs(self.auth_cache_secs.into())
@@ -315,6 +324,11 @@ impl ListenerSettings {
 
     /// Whether its clients speak TLS with the broker itself.
     pub(crate) const fn has_tls(&self) -> bool {
+        self.has_certificate() || self.psk_hint.is_some()
+    }
+
+    /// Whether the broker has a certificate there.
+    pub(crate) const fn has_certificate(&self) -> bool {
         self.certfile.is_some() && self.keyfile.is_some()
     }
 }

@@ -219,6 +219,7 @@ impl Control {
         let clients_max = general.global_max_clients.map(limit);
         self.shared.directory.set_clients_max(clients_max);
         self.shared.guard.set_lockout(general.lockout());
+        self.shared.guard.set_patience(general.connect_timeout());
         self.shared.guard.set_cache(general.auth_cache());
         self.set_accept_rate(self.config.general.max_connect_rate);
         self.apply_limits();

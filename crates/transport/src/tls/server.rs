@@ -98,11 +98,18 @@ pub enum TlsVersion {
 
 impl TlsVersion {
     pub(super) fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        self.to(Self::V13)
+    }
+
+    /// This version up to `newest`, or this one alone.
+    pub(super) fn to(self, newest: Self) -> &'static [&'static SupportedProtocolVersion] {
         static ALL: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
-        static NEWEST: [&SupportedProtocolVersion; 1] = [&TLS13];
-        match self {
-            Self::V12 => &ALL,
-            Self::V13 => &NEWEST,
+        static ONLY_12: [&SupportedProtocolVersion; 1] = [&TLS12];
+        static ONLY_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+        match (self, newest) {
+            (Self::V12, Self::V13) => &ALL,
+            (Self::V12, Self::V12) => &ONLY_12,
+            (Self::V13, _) => &ONLY_13,
         }
     }
 }
@@ -133,11 +140,20 @@ pub enum ExpiringItem {
 
 /// A listener's TLS, ready for connections.
 pub struct ServerTls {
-    pub(super) config: Arc<ServerConfig>,
-    /// Resumed sessions are checked for certificates that have expired since.
-    pub(super) checks_dates: bool,
+    pub(super) engine: Engine,
     expires: Vec<Expires>,
     unavailable: Unavailable,
+}
+
+/// What the connections of a listener are made from.
+pub(super) enum Engine {
+    Certificates {
+        config: Arc<ServerConfig>,
+        /// Resumed sessions are checked for certificates that have expired since.
+        checks_dates: bool,
+    },
+    #[cfg(feature = "tls-psk")]
+    Keys(super::psk::PskServer),
 }
 
 impl ServerTls {
@@ -152,6 +168,10 @@ impl ServerTls {
             options.ciphers_tls13,
             options.oldest_version,
         )?;
+        // The library gathers its entropy when it is first asked for some, which takes 30 ms: here, and not
+        // in the middle of the first handshake.
+        let gathered = provider.secure_random.fill(&mut [0; 32]);
+        gathered.map_err(|_| TlsConfigError::Library("there is no entropy".into()))?;
         let provider = Arc::new(provider);
         let verifier = client_verifier(options, &provider, &mut expires)?;
         let mut all = Vec::new();
@@ -190,10 +210,26 @@ impl ServerTls {
             config.key_log = Arc::new(KeyLines(Arc::clone(logger)));
         }
         Ok(Self {
-            config: Arc::new(config),
-            checks_dates: !options.ignore_client_dates,
+            engine: Engine::Certificates {
+                config: Arc::new(config),
+                checks_dates: !options.ignore_client_dates,
+            },
             expires,
             unavailable,
+        })
+    }
+
+    /// TLS with pre-shared keys in the place of certificates. [`Tls::identity`](super::Tls::identity) tells
+    /// whose key a client has.
+    ///
+    /// # Errors
+    /// Ciphers that OpenSSL does not know, or a hint that is too long.
+    #[cfg(feature = "tls-psk")]
+    pub fn with_keys(options: super::PskOptions<'_>) -> Result<Self, TlsConfigError> {
+        Ok(Self {
+            engine: Engine::Keys(super::psk::PskServer::new(options)?),
+            expires: Vec::new(),
+            unavailable: Unavailable::new(),
         })
     }
 

@@ -57,7 +57,7 @@ fn usable() -> impl Iterator<Item = &'static options::OptionDef> {
 
 /// Options that say nothing without others; they have tests of their own.
 fn needs_others(name: &str) -> bool {
-    name.starts_with("oauth_") || name.starts_with("http_login_")
+    name.starts_with("oauth_") || name.starts_with("http_login_") || name == "psk_hint"
 }
 
 /// Those that take whatever has the right form. What names plugins has tests of its own.
