@@ -42,6 +42,8 @@ GROUPS = {
     "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
+    "tools": (install.debian, lambda: [sys.executable, program("tools/main.py")], 600),
+    "top": (None, lambda: [sys.executable, program("tools/top.py")], 300),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "oauth": (
         lambda root: install.oauth(root) or install.python(root),
@@ -53,13 +55,29 @@ GROUPS = {
         lambda: [str(install.venv_python(ROOT)), program("tls/main.py"), str(install.node_folder(ROOT))],
         600,
     ),
+    "browser": (
+        install.browser,
+        lambda: [str(install.venv_python(ROOT)), program("tls/browser.py"), str(install.node_folder(ROOT))],
+        300,
+    ),
+    "psk": (
+        lambda root: install.python(root) or install.psk(root),
+        lambda: [str(install.venv_python(ROOT)), program("tls/psk.py"), str(install.psk_broker(ROOT))],
+        300,
+    ),
+    "doors": (
+        lambda root: install.python(root) or install.debian_tool("openssl", "openssl"),
+        lambda: [str(install.venv_python(ROOT)), program("tls/hostile.py")],
+        300,
+    ),
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
+    "limits": (None, lambda: [sys.executable, program("limits/main.py")], 300),
     "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"crash", "dynsec", "files", "oauth", "tls"}
+WITH_OWN_BROKERS = {"browser", "crash", "doors", "dynsec", "files", "limits", "oauth", "psk", "tls", "tools", "top"}
 
 
 class Totals:

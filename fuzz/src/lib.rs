@@ -12,6 +12,7 @@ pub mod passwords;
 pub mod scram;
 pub mod dynsec;
 pub mod provider_answer;
+pub mod psk;
 pub mod token;
 pub mod proxy;
 pub mod websocket;

@@ -14,6 +14,9 @@ import sys
 #: Seconds that one installation may take.
 DEADLINE = 600
 
+#: Names that the browser goes by.
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
 
 def python(root):
     """A virtual environment with the clients of tests/python/requirements.txt."""
@@ -100,11 +103,65 @@ def mosquitto_program(name):
 
 
 def tls(root):
-    """paho, MQTT.js, the tools of Debian and openssl; without HAProxy one test is skipped."""
+    """paho, MQTT.js, the tools of Debian and openssl; without HAProxy or nginx a test is skipped."""
     problems = [install(root) for install in (python, node, debian)]
     problems.append(debian_tool("openssl", "openssl"))
     debian_tool("haproxy", "haproxy")
+    nginx(root)
     return next((problem for problem in problems if problem), None)
+
+
+def browser(root):
+    """Chromium, and what the tests of TLS need."""
+    problem = next((problem for problem in (python(root), node(root)) if problem), None)
+    problem = problem or debian_tool("openssl", "openssl")
+    if problem or any(map(shutil.which, CHROMIUM)):
+        return problem
+    problem = _apt("chromium")
+    return f"no browser is installed ({problem})" if problem else None
+
+
+def psk(root):
+    """A broker with TLS-PSK, built here: the usual one does without OpenSSL. And what speaks to it."""
+    problem = debian(root) or debian_tool("openssl", "openssl")
+    if problem:
+        return problem
+    if not shutil.which("cargo"):
+        return "cargo is not installed, so a broker with TLS-PSK cannot be built"
+    if _run(["pkg-config", "--exists", "openssl"]) is not None:
+        problem = _apt("libssl-dev", "pkg-config")
+        if problem:
+            return f"the headers of OpenSSL are not installed ({problem})"
+    build = ["cargo", "build", "--quiet", "--package", "midge-server", "--features", "tls-psk"]
+    problem = _run(build + ["--example", "midge_psk"], cwd=root)
+    return f"the broker with TLS-PSK could not be built ({problem})" if problem else None
+
+
+def psk_broker(root):
+    """The broker that `psk` has built."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or root / "target")
+    return target / "debug" / "examples" / "midge_psk"
+
+
+def nginx(root):
+    """nginx of Debian, unpacked and not installed: the package would start a service on port 80."""
+    folder = nginx_folder(root)
+    if (folder / "usr" / "sbin" / "nginx").exists():
+        return None
+    if not shutil.which("apt-get"):
+        return "nginx comes from Debian's packages"
+    if os.geteuid() == 0:
+        _update_package_lists()
+    folder.mkdir(parents=True, exist_ok=True)
+    problem = _run(["apt-get", "download", "nginx", "libnginx-mod-stream"], cwd=folder)
+    for package in folder.glob("*.deb"):
+        problem = problem or _run(["dpkg", "--extract", str(package), str(folder)])
+    return f"nginx could not be unpacked ({problem})" if problem else None
+
+
+def nginx_folder(root):
+    """Where nginx is."""
+    return _folder(root) / "nginx"
 
 
 def crash(root):

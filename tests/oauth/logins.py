@@ -8,13 +8,14 @@ import struct
 import subprocess
 import threading
 import time
+import urllib.request
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from harness.report import require, require_equal
-from harness.wire import CONNACK, CONNECT, Peer, packet, string, variable_integer
+from harness.wire import CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, Peer, packet, string, variable_integer
 
 #: Seconds that a client waits for anything it must get.
 DEADLINE = 20
@@ -150,6 +151,47 @@ def goes(setting):
     client.stop()
 
 
+def renewed(setting):
+    """A client that authenticates anew stays beyond the end of its first token; with a bad token it goes, and
+    one of 3.1.1, which cannot renew, is closed."""
+    broker = setting.broker("oauth_leeway 0\n")
+
+    def bearer(token):
+        data = f"n,,\x01auth=Bearer {token}\x01\x01".encode()
+        return authentication(data, "OAUTHBEARER")
+
+    def connected(name):
+        peer = Peer(broker.host, broker.port)
+        header = string("MQTT") + bytes([5, 2]) + struct.pack("!H", 60)
+        peer.send(packet(CONNECT, header + bearer(setting.provider.token("ES256:3")) + string(name)))
+        require_equal(peer.expect(CONNACK)[1], 0, "the login")
+        return peer
+
+    renews, fails = connected("renews"), connected("fails")
+    old = Peer(broker.host, broker.port)
+    header = string("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 60)
+    password = string(setting.provider.token("ES256:3"))
+    old.send(packet(CONNECT, header + string("old") + string("any") + password))
+    require_equal(old.expect(CONNACK)[1], 0, "the login of 3.1.1")
+
+    renews.send(packet(AUTH, b"\x19" + bearer(setting.provider.token("ES256"))))
+    require_equal(renews.expect(AUTH)[0], 0, "the second authentication")
+    fails.send(packet(AUTH, b"\x19" + bearer("no.good.token")))
+    require_equal(fails.expect(DISCONNECT)[0], NOT_AUTHORIZED, "the end for a bad token")
+    # All three tokens end in the same seconds, and the one that cannot be renewed tells when.
+    try:
+        first, _ = old.read()
+        raise AssertionError(f"packet {first:#x} for a client of 3.1.1")
+    except ConnectionError:
+        pass
+    left = connected("left")
+    require_equal(left.expect(DISCONNECT)[0], NOT_AUTHORIZED, "the end of a token that was not renewed")
+    renews.send(packet(PINGREQ, b""))
+    renews.expect(PINGRESP)
+    for peer in (renews, fails, old, left):
+        peer.close()
+
+
 def rotation(setting):
     """New keys are taken as soon as the broker may ask for them, and old tokens are good until then."""
     broker = setting.broker()
@@ -200,7 +242,7 @@ def introspection(setting):
 
 
 def hostile(setting):
-    """Made-up key ids, alg none and huge passwords are refused, cost the provider next to nothing, and
+    """Made-up key ids, alg none, swapped keys and huge passwords are refused, cost the provider next to nothing, and
     leave the broker as it was."""
     broker = setting.broker()
     good = setting.provider.token("ES256")
@@ -213,7 +255,19 @@ def hostile(setting):
     require(setting.provider.count("/jwks") <= allowed, "too many requests for keys")
     claims = encoded({"sub": "device:7", "aud": setting.provider.audience, "exp": 1 << 40})
     header, real, signature = good.split(".")
+    with urllib.request.urlopen(f"{setting.provider.issuer}/jwks", timeout=DEADLINE) as answer:
+        keys = json.load(answer)["keys"]
+    # The public key as the secret of an HMAC, in every form that a careless broker might have it in.
+    swapped = []
+    for key in keys:
+        signed = f'{encoded({"alg": "HS256", "kid": key["kid"]})}.{claims}'
+        for secret in (json.dumps(key), json.dumps(key, separators=(",", ":")), key.get("n") or key["x"]):
+            mac = hmac.digest(secret.encode(), signed.encode(), "sha256")
+            swapped.append(f"{signed}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}")
     for password in (
+        *swapped,
+        # Signed well, under the name of another key.
+        *(".".join((encoded({"alg": "ES256", "kid": key["kid"]}), real, signature)) for key in keys),
         ".".join((encoded({"alg": "none"}), claims, "")),
         ".".join((encoded({"alg": "HS256"}), claims, signature)),
         ".".join((header, claims, signature)),
@@ -289,9 +343,9 @@ def scram_answer(peer, password):
     return b"v=" + base64.b64encode(hmac.digest(server_key, message, "sha256"))
 
 
-def authentication(data):
+def authentication(data, method="SCRAM-SHA-256"):
     """Properties with method and data."""
-    inner = b"\x15" + string("SCRAM-SHA-256") + b"\x16" + string(data)
+    inner = b"\x15" + string(method) + b"\x16" + string(data)
     return variable_integer(len(inner)) + inner
 
 
@@ -309,6 +363,7 @@ TESTS = {
     "paho logs in by the header of its WebSocket": by_header,
     "tokens that the broker refuses": refused,
     "a client goes with its token": goes,
+    "a client stays that authenticates anew": renewed,
     "a broker and key rotation": rotation,
     "a broker and a provider that is down": down,
     "a broker and opaque tokens": introspection,

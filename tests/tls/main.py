@@ -29,6 +29,7 @@ import paho.mqtt.client as mqtt
 
 from authority import Authority
 from harness.broker import Broker, find_binary, free_port
+from harness.install import nginx_folder
 from harness.report import Report, Skip, require, require_equal
 
 #: Seconds that anything which must happen may take.
@@ -82,12 +83,21 @@ class Listeners:
         for name, options in kinds.items():
             self.ports[name] = free_port()
             text += f"listener {self.ports[name]} 127.0.0.1\n{options}"
-        self.broker = Broker(binary or find_binary(ROOT), text)
+        self._start = lambda: Broker(binary or find_binary(ROOT), text)
+        self.broker = self._start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._end()
+
+    def restart(self):
+        """Ends the broker and starts it again with the same listeners."""
+        self._end()
+        self.broker = self._start()
+
+    def _end(self):
         survived = self.broker.is_alive()
         tail = self.broker.log_tail(40)
         code = self.broker.stop()
@@ -753,6 +763,70 @@ listen two
             process.wait(DEADLINE)
 
 
+def nginx(place):
+    """nginx in front: as a proxy of WebSocket that ends TLS, and of TCP with a PROXY header."""
+    folder = nginx_folder(ROOT)
+    program = folder / "usr" / "sbin" / "nginx"
+    if not program.exists():
+        raise Skip("nginx is not unpacked")
+    forwarded = (
+        "protocol websockets\nwebsockets_forwarded_header x-forwarded-for\nwebsockets_trusted_proxy 127.0.0.0/8\n"
+    )
+    with Listeners(ws=forwarded, one="enable_proxy_protocol 1\n") as listeners:
+        front_wss, front_tcp = free_port(), free_port()
+        own = place.folder / "nginx"
+        own.mkdir()
+        temporary = "".join(
+            f"  {kind}_temp_path {own}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        configuration = own / "nginx.conf"
+        configuration.write_text(f"""\
+load_module {folder}/usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+user root;
+worker_processes 1;
+pid {own}/pid;
+error_log {own}/error.log;
+events {{ }}
+http {{
+  access_log off;
+{temporary}
+  server {{
+    listen 127.0.0.1:{front_wss} ssl;
+    ssl_certificate {place.server[0]};
+    ssl_certificate_key {place.server[1]};
+    location /mqtt {{
+      proxy_pass http://127.0.0.1:{listeners.ports["ws"]};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_set_header X-Forwarded-For "198.51.100.1, 203.0.113.9";
+    }}
+  }}
+}}
+stream {{
+  server {{
+    listen 127.0.0.1:{front_tcp};
+    proxy_pass 127.0.0.1:{listeners.ports["one"]};
+    proxy_protocol on;
+  }}
+}}
+""")
+        process = subprocess.Popen(
+            [str(program), "-p", str(own), "-c", str(configuration)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        try:
+            await_that(lambda: run(["mosquitto_pub", "-p", front_tcp, "-t", "a", "-m", "b"])[0] == 0, "nginx")
+            mqtt_works(plain_socket(front_tcp))
+            with paho(front_wss, place, transport="websockets") as (client, came):
+                echo(client, came, os.urandom(MIB))
+                listeners.await_log("New client connected from 203.0.113.9:")
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
 # Hostile
 
 
@@ -864,6 +938,7 @@ TESTS = [
     ("PROXY certificates", proxied_certificates),
     ("PROXY, TLS and WebSocket together", all_layers),
     ("PROXY HAProxy", haproxy),
+    ("PROXY nginx", nginx),
     ("hostile wrong protocols", wrong_protocols),
     ("hostile silent handshakes", silent_handshakes),
     ("hostile never reads", never_reads),

@@ -11,7 +11,7 @@ use crate::compare::table::Facts;
 use crate::compare::{build_programs, write};
 use crate::workspace::Workspace;
 
-mod broker;
+pub(crate) mod broker;
 mod checkpoint;
 mod clean;
 mod large;

@@ -15,6 +15,7 @@ mod compare;
 mod durable;
 mod instructions;
 mod process;
+mod profiled;
 mod source;
 mod spec;
 mod stages;
@@ -44,11 +45,14 @@ Usage: cargo xtask <command>
       --raise           Write today's numbers to spec/floor.toml if they are higher.
   instructions          What the hot path costs in instructions, against benches/hot/baseline.toml.
       --update          Write today's numbers to that file.
+  build-profiled        The release build, laid out by what a run of `midge bench` showed: for packages.
+                        Takes two builds; needs llvm-profdata of the compiler's LLVM.
   bench-compare         Midge beside a bare relay and Debian's mosquitto: a table in Markdown.
       --seconds <n>     How long to measure each time (5; quick 1).
       --rounds <n>      How often; the median counts (3; quick 1).
       --quick           One short round with small sizes, to see that it works.
       --only <scenario> Only this scenario; may be given several times.
+      --midge <program> This program in place of a fresh release build, such as build-profiled's.
       --write           Put the table into docs/performance.md.
   bench-durable         What durability costs, beside a bare append-and-sync loop and Debian's mosquitto;
                         recovery, long queues and checkpoints.
@@ -94,6 +98,12 @@ fn run(arguments: &[&str]) -> Outcome<bool> {
         "spec" => spec::command(&workspace, &spec::Options::parse(options)?),
         "instructions" => {
             instructions::command(&workspace, &instructions::Options::parse(options)?)
+        }
+        "build-profiled" => {
+            let [] = options else {
+                return Err("build-profiled takes no options".to_owned());
+            };
+            profiled::command(&workspace)
         }
         "bench-durable" => durable::command(&workspace, &durable::Options::parse(options)?),
         "bench-compare" => compare::command(&workspace, &compare::Options::parse(options)?),

@@ -22,8 +22,8 @@ mod topics;
 mod write;
 
 pub use control::{
-    BrokerFacts, CONTROL_TOPIC, Effects, ITERATIONS_DEFAULT, Listener, Outcome, Plugin,
-    Surroundings, Who, broker_control,
+    BROKER_TOPIC, BanBook, BrokerFacts, CONTROL_TOPIC, Connections, Effects, ITERATIONS_DEFAULT,
+    Listener, Needs, Outcome, Plugin, Surroundings, Who, broker_control, needs,
 };
 pub use file::{FILE_BYTES_MAX, LoadError, Loaded, Warning, set_password_in_file};
 pub use first_start::{FirstPassword, FirstStart, FirstStartError, init_file, password_from_bytes};

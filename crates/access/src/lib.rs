@@ -5,6 +5,7 @@
 //! or source of randomness inside; times and salts are arguments.
 
 pub mod acl;
+pub mod address_rates;
 pub mod dynsec;
 pub mod lines;
 pub mod lockout;

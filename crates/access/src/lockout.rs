@@ -37,8 +37,8 @@ mod table;
 
 pub use network::{Network, NetworkError};
 
-use network::Prefix;
-use table::{Table, Worth};
+pub(crate) use network::Prefix;
+pub(crate) use table::{Table, Worth};
 
 /// As many addresses are remembered, with 100 bytes or so each and 16 for each failure.
 pub const ADDRESSES_MAX: usize = 65_536;
@@ -98,6 +98,14 @@ pub enum Subject {
     Address(Network),
     /// A user name. A long one is cut, with a hash at its end.
     User(Box<str>),
+}
+
+impl Subject {
+    /// An address as it is banned: for IPv6, its network.
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        Self::Address(Prefix::of(address).network())
+    }
 }
 
 impl fmt::Display for Subject {
@@ -165,6 +173,11 @@ impl<S: BuildHasher> Lockout<S> {
             good: Table::new(USERS_MAX),
             hasher,
         }
+    }
+
+    /// The settings that hold.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Takes other settings. Bans and failures stay; what is counted and banned from now on is by these.

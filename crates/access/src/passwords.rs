@@ -28,9 +28,11 @@ mod decoys;
 pub mod edit;
 mod hashing;
 pub(crate) mod scram_keys;
+mod verified;
 mod verifier;
 
 pub use hashing::{Cost, Hashing, HashingError, ITERATIONS_MAX, MEMORY_KIB_MAX, PASSES_MAX};
+pub use verified::{Mark, VERIFIED_MAX, Verified};
 pub use verifier::Verifier;
 
 use decoys::{Decoys, ScramDecoys};

@@ -15,7 +15,7 @@
 //! of itself, a [`Duration`](core::time::Duration) since the start of the process times caches and retries,
 //! so that a clock that is set does neither empty a cache nor keep it for ever.
 
-mod cache;
+pub(crate) mod cache;
 pub mod discovery;
 pub mod http_login;
 pub mod identity;

@@ -51,6 +51,8 @@ pub struct Identity {
     pub rights: Option<Arc<dyn Rights>>,
     /// When it has to have authenticated again.
     pub expires: Option<Time>,
+    /// Names what the login rests on, for whoever judged it; 0 for nothing.
+    pub seal: u64,
     /// Method and data for the CONNACK or AUTH that ends an enhanced authentication.
     pub method: Option<Method>,
 }
@@ -161,10 +163,14 @@ pub struct Reviewed<'a> {
     pub conn: ConnId,
     /// Where it connected.
     pub listener: &'a Arc<ListenerSettings>,
+    /// From where; `None` on a unix socket.
+    pub address: Option<SocketAddr>,
     /// Its client id.
     pub client_id: &'a str,
     /// Its user name.
     pub user_name: Option<&'a str>,
+    /// What its login rests on, as [`Identity::seal`] says.
+    pub seal: u64,
     /// What it may do so far; `None` for everything.
     pub rights: Option<&'a Arc<dyn Rights>>,
 }
@@ -180,6 +186,8 @@ pub struct ControlRequest {
     pub client_id: Arc<str>,
     /// Its user name.
     pub user_name: Option<Arc<str>>,
+    /// Whether its rules were asked whether it may do that; without rules nobody was.
+    pub has_rights: bool,
     /// The topic.
     pub topic: Box<str>,
     /// The request.

@@ -15,6 +15,7 @@ use crate::connection::{PendingConnect, Stage};
 use crate::effects::{Claim, DirectoryRequest};
 use crate::events;
 use crate::hold::{DISK_FULL, disk_full_connack};
+use crate::limits::Limit;
 use crate::persist::journal::HeldPacket;
 use crate::route::PresenceState;
 use crate::session::{Expiry, Session, SessionWill};
@@ -185,6 +186,7 @@ impl Shard {
         let pending = self.conns.get(key).and_then(|conn| conn.pending.as_ref());
         if let Some(version) = pending.map(|pending| pending.version) {
             let why = "there are as many clients as global_max_clients allows";
+            self.count_limit(step, Limit::GlobalClients, key);
             self.fail(
                 step,
                 key,
@@ -207,6 +209,16 @@ impl Shard {
             if client_id.is_some_and(|id| !self.has_session(&id, connect, listener)) {
                 let reason = disk_full_connack(connect.version);
                 return Err(refusal(connect.version, reason, DISK_FULL));
+            }
+        }
+        if self.settings.limits.is_pressed() {
+            // Who has a session comes to take what waits for it.
+            let pending = self.conns.get(key).and_then(|conn| conn.pending.as_ref());
+            let client_id = pending.map(|pending| Arc::clone(&pending.client_id));
+            if client_id.is_some_and(|id| !self.has_session(&id, connect, listener)) {
+                self.count_limit(step, Limit::Memory, key);
+                let why = "memory is short (memory_limit)";
+                return Err(refusal(connect.version, ReasonCode::SERVER_BUSY, why));
             }
         }
         if let Some(will) = &connect.will {
@@ -570,8 +582,12 @@ fn judge_will(
         let why = "the will's QoS is over max_qos";
         return Err(v5_refusal(version, ReasonCode::QOS_NOT_SUPPORTED, why));
     }
-    if topic::levels(will.topic) > crate::publish::LEVELS_MAX || will.topic.starts_with("$CONTROL/")
-    {
+    let levels = topic::levels(will.topic);
+    if levels > settings.max_topic_levels && levels <= crate::publish::LEVELS_MAX {
+        let why = "the will topic has more levels than max_topic_levels allows";
+        return Err(v5_refusal(version, ReasonCode::TOPIC_NAME_INVALID, why));
+    }
+    if levels > crate::publish::LEVELS_MAX || will.topic.starts_with("$CONTROL/") {
         return Err(Fault::close("the will topic is not allowed"));
     }
     if settings.message_size_limit > 0 && will.payload.len() > settings.message_size_limit {

@@ -7,6 +7,7 @@ use midge_codec::Version;
 use crate::access::Action;
 use crate::connection::Origin;
 use crate::effects::{Effects, LogKind, LogLine};
+use crate::limits::Limit;
 
 fn log(effects: &mut Effects, kind: LogKind, text: String) {
     effects.log.push(LogLine { kind, text });
@@ -58,6 +59,10 @@ pub(crate) fn queue_full(effects: &mut Effects, client_id: &str, messages: usize
          {messages} messages of {bytes} bytes (max_queued_messages, max_queued_bytes)."
     );
     log(effects, LogKind::Notice, text);
+}
+
+pub(crate) fn limit_reached(effects: &mut Effects, limit: Limit, who: &str, count: u64) {
+    log(effects, LogKind::Notice, limit.line(who, count));
 }
 
 pub(crate) fn session_expired(effects: &mut Effects, client_id: &str) {

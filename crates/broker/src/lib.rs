@@ -17,6 +17,7 @@ mod events;
 mod group;
 mod hold;
 mod known_topics;
+mod limits;
 mod login;
 mod member;
 mod message;
@@ -47,6 +48,7 @@ pub use access::{
 };
 pub use connection::{ConnId, Origin};
 pub use effects::{Claim, ClaimAnswer, DirectoryRequest, Effects, Load, LogKind, LogLine, Mail};
+pub use limits::{Limit, Limits};
 pub use message::{Message, MessageView};
 pub use midge_proto::Time;
 pub use settings::{ListenerSettings, QueueOverflow, Settings, Versions};

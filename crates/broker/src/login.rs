@@ -307,8 +307,10 @@ impl Shard {
             let reviewed = Reviewed {
                 conn: ConnId(key),
                 listener: &conn.origin.listener,
+                address: conn.origin.address,
                 client_id,
                 user_name: access.identity.user_name.as_deref(),
+                seal: access.identity.seal,
                 rights: access.identity.rights.as_ref(),
             };
             match judge(&reviewed) {

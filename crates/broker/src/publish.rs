@@ -11,6 +11,7 @@ use crate::access::{Action, ControlRequest};
 use crate::deliver::{Asked, Delivery, Routed};
 use crate::events;
 use crate::known_topics::Reach;
+use crate::limits::Limit;
 use crate::message::{MessageView, PublishProperties, Raw};
 use crate::persist;
 use crate::persist::journal::HeldPacket;
@@ -50,6 +51,8 @@ enum Verdict {
     /// Dropped, with this code to a publisher of 5.0. Clients of 3.x are acknowledged as ever, since
     /// they have no way to be told (`[MQTT311-3.3.5-2]`).
     Drop(ReasonCode),
+    /// Not taken on: clients of 3.x are closed, so that they try again.
+    Refuse,
 }
 
 /// Whether an acknowledgement waits for the disk.
@@ -195,7 +198,14 @@ impl Shard {
         };
         let verdict = self.judge_publish(step, key, &view, said.payload_is_text, is_guarded);
         match (publish.packet_id, verdict) {
-            (None, Verdict::Drop(_)) => {}
+            (None, Verdict::Drop(_) | Verdict::Refuse) => {}
+            (Some(id), Verdict::Refuse) => {
+                let kind = match publish.qos {
+                    QoS::ExactlyOnce => AckKind::PubRec,
+                    QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
+                };
+                return self.refuse_publish(step, key, kind, id);
+            }
             (None, Verdict::Take) => {
                 let mut delivery = Delivery::new(view);
                 delivery.raw = raw;
@@ -241,6 +251,7 @@ impl Shard {
         let limit = self.settings.message_size_limit;
         if limit > 0 && view.payload.len() > limit {
             self.stats.publish_dropped += 1;
+            self.count_limit(step, Limit::MessageSize, key);
             return Verdict::Drop(ReasonCode::QUOTA_EXCEEDED);
         }
         if payload_is_text
@@ -253,6 +264,11 @@ impl Shard {
         if is_guarded && !self.is_allowed(step, key, Action::Publish, view.topic) {
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::NOT_AUTHORIZED);
+        }
+        if self.settings.limits.is_strict()
+            && let Some(verdict) = self.judge_limits(step, key, view)
+        {
+            return verdict;
         }
         if !view.topic.starts_with('$') {
             return Verdict::Take;
@@ -281,6 +297,67 @@ impl Shard {
         }
     }
 
+    /// Judges a message by limits that are seldom set. What makes room is always taken, and so are requests
+    /// of administrators.
+    #[cold]
+    fn judge_limits(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        view: &MessageView<'_>,
+    ) -> Option<Verdict> {
+        let levels_max = self.settings.max_topic_levels;
+        if levels_max < LEVELS_MAX && midge_codec::topic::levels(view.topic) > levels_max {
+            self.stats.publish_dropped += 1;
+            self.count_limit(step, Limit::TopicLevels, key);
+            return Some(Verdict::Drop(ReasonCode::TOPIC_NAME_INVALID));
+        }
+        if view.topic.starts_with(CONTROL) || (view.retain && view.payload.is_empty()) {
+            return None;
+        }
+        if self.settings.limits.is_pressed() {
+            self.count_limit(step, Limit::Memory, key);
+            if view.qos == QoS::AtMostOnce {
+                self.stats.publish_dropped += 1;
+            }
+            return Some(Verdict::Refuse);
+        }
+        let limit = self.exceeds_retained(step, view)?;
+        self.stats.publish_dropped += 1;
+        self.count_limit(step, limit, key);
+        Some(Verdict::Drop(ReasonCode::QUOTA_EXCEEDED))
+    }
+
+    /// Which limit forbids that a message is retained, if it is to be.
+    pub(crate) fn exceeds_retained(
+        &mut self,
+        step: &mut Step<'_>,
+        view: &MessageView<'_>,
+    ) -> Option<Limit> {
+        let (most, bytes_max) = (
+            self.settings.max_retained_messages,
+            self.settings.max_retained_bytes,
+        );
+        if !view.retain || view.payload.is_empty() || (most == 0 && bytes_max == 0) {
+            return None;
+        }
+        self.settle_tables(step);
+        let (mut count, mut bytes, mut old) = (0, 0, None);
+        step.tables.read_retained(&mut |retained| {
+            count = retained.len();
+            bytes = retained.bytes();
+            old = retained.get(view.topic).map(|old| old.size());
+        });
+        let grown = (bytes + view.size()).saturating_sub(old.unwrap_or(0));
+        if most > 0 && old.is_none() && count >= most {
+            Some(Limit::RetainedMessages)
+        } else if bytes_max > 0 && grown > bytes_max && view.size() > old.unwrap_or(0) {
+            Some(Limit::RetainedBytes)
+        } else {
+            None
+        }
+    }
+
     /// A request to the broker itself leaves for who answers it. If nobody does, the client that asks is told
     /// so, and nobody else hears of it.
     fn control_received(&mut self, step: &mut Step<'_>, key: SlabKey, topic: &str, payload: &[u8]) {
@@ -301,6 +378,10 @@ impl Shard {
             listener: Arc::clone(&conn.origin.listener),
             client_id: Arc::clone(&session.client_id),
             user_name: session.user_name.as_deref().map(Into::into),
+            has_rights: conn
+                .access
+                .as_ref()
+                .is_some_and(|access| access.identity.rights.is_some()),
             topic: topic.into(),
             payload: payload.into(),
         });
@@ -376,6 +457,7 @@ impl Shard {
                 ));
             }
             if self.stats.queued_bytes + view.size() as u64 > total_max {
+                self.count_limit(step, Limit::QueuedBytesTotal, key);
                 return self.refuse_publish(step, key, AckKind::PubRec, id);
             }
             let mut view = *view;
@@ -424,7 +506,7 @@ impl Shard {
         Ok(())
     }
 
-    /// The broker's queues hold as much as max_queued_bytes_total allows, or the disk takes no more. 5.0 has
+    /// The broker's queues hold as much as max_queued_bytes_total allows, or memory or disk are full. 5.0 has
     /// a code for that; a client of 3.x is closed, and sends the message again when it comes back.
     fn refuse_publish(
         &mut self,
@@ -437,7 +519,7 @@ impl Shard {
         let version = self.conns.get(key).map(|conn| conn.version());
         if version != Some(Version::V5) {
             return Err(Fault::close(
-                "the broker cannot keep the message: its queues or its disk are full",
+                "the broker cannot keep the message: its queues, its memory or its disk are full",
             ));
         }
         let reason = ReasonCode::QUOTA_EXCEEDED;

@@ -18,6 +18,9 @@ use walk::{Next, Pattern};
 #[derive(Debug)]
 pub struct Retained<V> {
     messages: BTreeMap<Box<str>, V>,
+    weigh: fn(&V) -> usize,
+    /// What all values weigh.
+    bytes: usize,
     /// Counts changes.
     version: u64,
 }
@@ -26,20 +29,43 @@ impl<V> Retained<V> {
     /// Makes an empty store.
     #[must_use]
     pub const fn new() -> Self {
+        Self::weighing(|_| 0)
+    }
+
+    /// Makes an empty store of values whose bytes are counted by `weigh`.
+    #[must_use]
+    pub const fn weighing(weigh: fn(&V) -> usize) -> Self {
         Self {
             messages: BTreeMap::new(),
+            weigh,
+            bytes: 0,
             version: 0,
         }
     }
 
     /// Keeps `value` for `topic` and returns what it replaced.
     pub fn set(&mut self, topic: &str, value: V) -> Option<V> {
-        self.messages.insert(key(topic).into_boxed_str(), value)
+        self.bytes += (self.weigh)(&value);
+        let old = self.messages.insert(key(topic).into_boxed_str(), value);
+        self.discount(old.as_ref());
+        old
     }
 
     /// Forgets the value of `topic` and returns it.
     pub fn remove(&mut self, topic: &str) -> Option<V> {
-        self.messages.remove(key(topic).as_str())
+        let old = self.messages.remove(key(topic).as_str());
+        self.discount(old.as_ref());
+        old
+    }
+
+    fn discount(&mut self, old: Option<&V>) {
+        self.bytes -= old.map_or(0, self.weigh);
+    }
+
+    /// What all values weigh.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The value of `topic`.

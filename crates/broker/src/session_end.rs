@@ -278,7 +278,7 @@ impl Shard {
         if crate::publish::denied(&will.topic).is_some() {
             return;
         }
-        let view = MessageView {
+        let mut view = MessageView {
             topic: &will.topic,
             payload: &will.payload,
             properties: &will.properties,
@@ -290,6 +290,11 @@ impl Shard {
             publisher: Some(self.session_ref(from)),
             id: 0,
         };
+        // Nobody could be told that it is refused, so it is delivered at least.
+        if let Some(limit) = self.exceeds_retained(step, &view) {
+            self.settings.limits.reached(limit, step.now);
+            view.retain = false;
+        }
         self.route(step, &mut Delivery::new(view), Asked::Unasked);
     }
 

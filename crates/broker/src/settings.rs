@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use midge_codec::{QoS, Version};
 
+use crate::limits::Limits;
+
 /// Settings of the whole broker. Shards share one value; a reload hands them another.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -49,6 +51,14 @@ pub struct Settings {
     pub validate_payload_format: bool,
     /// Subscriptions that one client may hold; 0 for no limit.
     pub max_subscriptions_per_client: usize,
+    /// Levels that a topic or filter may have; at most [`Self::TOPIC_LEVELS_MAX`].
+    pub max_topic_levels: usize,
+    /// Retained messages that may be stored, those of `$SYS` included; 0 for no limit.
+    pub max_retained_messages: usize,
+    /// Bytes of those; 0 for no limit.
+    pub max_retained_bytes: usize,
+    /// Where it is counted how often limits are reached.
+    pub limits: Arc<Limits>,
     /// Prefixes of which a client id must have one, unless there are none.
     pub clientid_prefixes: Vec<String>,
     /// Whether connecting and disconnecting clients are logged.
@@ -61,6 +71,18 @@ pub struct Settings {
     pub connect_timeout: u64,
     /// What `$SYS/broker/version` says.
     pub version: String,
+}
+
+impl Settings {
+    /// The most levels that [`Self::max_topic_levels`] can allow, as in Mosquitto: 200 slashes.
+    pub const TOPIC_LEVELS_MAX: usize = crate::publish::LEVELS_MAX;
+
+    /// Whether limits are set that messages have to be judged by one by one.
+    pub(crate) const fn judges_messages(&self) -> bool {
+        self.max_topic_levels < Self::TOPIC_LEVELS_MAX
+            || self.max_retained_messages > 0
+            || self.max_retained_bytes > 0
+    }
 }
 
 /// Settings of one listener.
@@ -152,6 +174,10 @@ impl Default for Settings {
             sys_interval: 10,
             validate_payload_format: false,
             max_subscriptions_per_client: 0,
+            max_topic_levels: Self::TOPIC_LEVELS_MAX,
+            max_retained_messages: 0,
+            max_retained_bytes: 0,
+            limits: Arc::default(),
             clientid_prefixes: Vec::new(),
             connection_messages: true,
             log_subscriptions: false,

@@ -17,6 +17,7 @@ use crate::effects::{ClaimAnswer, DirectoryRequest, Effects, Mail};
 use crate::events;
 use crate::group::GroupQueue;
 use crate::known_topics::KnownTopics;
+use crate::limits::Limit;
 use crate::message_pool::MessagePool;
 use crate::outbox::BufferPool;
 use crate::persist::journal::Journal;
@@ -204,6 +205,7 @@ impl Shard {
         };
         shard.timers.set(now.plus_secs(SWEEP_SECS), Timer::Sweep);
         shard.start_sys(now);
+        shard.note_limits();
         shard
     }
 
@@ -211,6 +213,7 @@ impl Shard {
     pub fn reconfigure(&mut self, step: &mut Step<'_>, settings: Arc<Settings>) {
         self.settings = settings;
         self.start_sys(step.now);
+        self.note_limits();
     }
 
     fn start_sys(&mut self, now: Time) {
@@ -277,6 +280,9 @@ impl Shard {
                 }
                 Ok(One::Wait(next)) => break next,
                 Err(fault) => {
+                    if fault.answer == Answer::Disconnect(ReasonCode::PACKET_TOO_LARGE) {
+                        self.count_limit(step, Limit::PacketSize, key);
+                    }
                     self.fail(step, key, &fault);
                     break Next::Closed;
                 }
@@ -575,6 +581,7 @@ impl Shard {
             return;
         }
         if conn.session.is_none() {
+            self.count_limit(step, Limit::ConnectTimeout, key);
             self.end(step, key, &Cause::NoConnect);
             return;
         }
@@ -653,6 +660,31 @@ impl Shard {
     }
 
     // What the other files of this crate use.
+
+    /// Counts that a connection has reached a limit, and tells the log now and then.
+    pub fn limit_reached(&mut self, step: &mut Step<'_>, limit: Limit, conn: ConnId) {
+        self.count_limit(step, limit, conn.0);
+    }
+
+    #[cold]
+    pub(crate) fn count_limit(&mut self, step: &mut Step<'_>, limit: Limit, key: SlabKey) {
+        let Some(count) = self.settings.limits.reached(limit, step.now) else {
+            return;
+        };
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let who = match self.client_id(ConnId(key)) {
+            Some(client_id) => format!("client {client_id} [{}]", conn.origin),
+            None => format!("connection from {}", conn.origin),
+        };
+        events::limit_reached(step.effects, limit, &who, count);
+    }
+
+    fn note_limits(&self) {
+        let settings = &self.settings;
+        settings.limits.set_configured(settings.judges_messages());
+    }
 
     /// Answers a fault and ends the connection.
     pub(crate) fn fail(&mut self, step: &mut Step<'_>, key: SlabKey, fault: &Fault) {

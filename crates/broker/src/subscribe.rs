@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::access::Action;
 use crate::connection::RetainedWalk;
 use crate::events;
+use crate::limits::Limit;
 use crate::login::mounted;
 use crate::persist::journal::{HeldPacket, HeldSubAck};
 use crate::publish::LEVELS_MAX;
@@ -133,6 +134,16 @@ impl Shard {
         let most = self.settings.max_subscriptions_per_client;
         let is_new = !session.subscriptions.contains(subscription.filter);
         if most > 0 && is_new && session.subscriptions.len() >= most {
+            self.count_limit(step, Limit::Subscriptions, key);
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let levels_max = self.settings.max_topic_levels;
+        if levels_max < LEVELS_MAX && topic::levels(filter.filter) > levels_max {
+            self.count_limit(step, Limit::TopicLevels, key);
+            return ReasonCode::TOPIC_FILTER_INVALID;
+        }
+        if is_new && self.settings.limits.is_pressed() {
+            self.count_limit(step, Limit::Memory, key);
             return ReasonCode::QUOTA_EXCEEDED;
         }
         if is_new && session.is_persistent && self.journal.refuses {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use midge_codec::QoS;
 
 use crate::effects::Mail;
+use crate::limits::Limit;
 use crate::message::MessageView;
 use crate::retained::{Walk, WalkState};
 use crate::shard::{SWEEP_SECS, Shard, Step, Timer};
@@ -27,6 +28,8 @@ pub(crate) struct SysTree {
     last: Stats,
     last_at: crate::Time,
     clients_maximum: u64,
+    /// The most memory that the process was seen to have.
+    resident_maximum: u64,
     has_version: bool,
     /// The sweep through the retained messages.
     sweep: Option<Walk>,
@@ -79,6 +82,7 @@ impl SysTree {
             last: Stats::default(),
             last_at: now,
             clients_maximum: 0,
+            resident_maximum: 0,
             has_version: false,
             sweep: None,
         }
@@ -131,13 +135,15 @@ impl Shard {
         self.publish_value(step, sys, "$SYS/broker/uptime", format!("{uptime} seconds"));
         self.publish_loads(step, sys, total);
         let counts = step.tables.routing().counts();
-        let mut retained = 0;
-        step.tables
-            .read_retained(&mut |messages| retained = messages.len() as u64);
+        let (mut retained, mut retained_bytes) = (0, 0);
+        step.tables.read_retained(&mut |messages| {
+            retained = messages.len() as u64;
+            retained_bytes = messages.bytes() as u64;
+        });
         sys.clients_maximum = sys.clients_maximum.max(total.connected);
         let away = total.sessions.saturating_sub(total.connected);
         let stored = total.queued_messages + retained;
-        let values: [(&'static str, u64); 27] = [
+        let values: [(&'static str, u64); 28] = [
             ("$SYS/broker/clients/total", total.sessions),
             ("$SYS/broker/clients/maximum", sys.clients_maximum),
             ("$SYS/broker/clients/disconnected", away),
@@ -157,6 +163,7 @@ impl Shard {
                 counts.shared_subscriptions as u64,
             ),
             ("$SYS/broker/retained messages/count", retained),
+            ("$SYS/broker/retained messages/bytes", retained_bytes),
             ("$SYS/broker/messages/received", total.messages_received),
             ("$SYS/broker/messages/sent", total.messages_sent),
             ("$SYS/broker/bytes/received", total.bytes_received),
@@ -183,6 +190,23 @@ impl Shard {
         ];
         for (topic, value) in values {
             self.publish_value(step, sys, topic, value.to_string());
+        }
+        self.publish_limits(step, sys);
+    }
+
+    /// How often limits were reached, and how much memory the process has.
+    fn publish_limits(&mut self, step: &mut Step<'_>, sys: &mut SysTree) {
+        let limits = Arc::clone(&self.settings.limits);
+        for limit in Limit::ALL {
+            let count = limits.count(*limit).to_string();
+            self.publish_value(step, sys, limit.topic(), count);
+        }
+        let resident = limits.resident();
+        if resident > 0 {
+            sys.resident_maximum = sys.resident_maximum.max(resident);
+            let most = sys.resident_maximum.to_string();
+            self.publish_value(step, sys, "$SYS/broker/heap/current", resident.to_string());
+            self.publish_value(step, sys, "$SYS/broker/heap/maximum", most);
         }
     }
 

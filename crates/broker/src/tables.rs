@@ -138,7 +138,7 @@ impl SharedTables {
     pub fn new(seed: u64) -> Self {
         Self {
             routing: RoutingTable::new(seed),
-            retained: Retained::new(),
+            retained: Retained::weighing(|message: &Arc<Message>| message.size()),
         }
     }
 }

@@ -34,7 +34,9 @@ impl Scope {
         Self(self.0 | other.0)
     }
 
-    const fn contains(self, other: Self) -> bool {
+    /// Whether the two have a packet in common.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }

@@ -21,6 +21,7 @@ mod key;
 mod listen_error;
 mod listener;
 mod mailbox;
+pub mod memory;
 mod peer;
 mod poller;
 mod privileges;

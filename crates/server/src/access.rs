@@ -5,7 +5,9 @@
 //! client may do is compiled at its login and asked without leaving the worker.
 
 mod attempt;
+mod check;
 mod dynsec;
+mod facts;
 mod failures;
 pub(crate) mod files;
 mod gate;
@@ -18,4 +20,5 @@ mod scram;
 mod tests;
 mod tokens;
 
+pub(crate) use facts::broker_facts;
 pub(crate) use guard::Guard;

@@ -25,12 +25,12 @@ use std::path::{Path, PathBuf};
 
 pub use diff::{Changes, ListenerChange};
 pub use error::{ConfigError, ConfigErrors};
-pub use logins::{HttpLogin, OAuth};
+pub use logins::{AuthMethod, HttpLogin, OAuth};
 pub use midge_access::lockout::Network;
 pub use options::reference;
 pub use settings::{
-    CertificateName, DynamicSecurity, General, ListenerSettings, Persistence, PersistenceSync,
-    Protocol, ProtocolVersions, QueueOverflow,
+    CertificateName, DynamicSecurity, General, ListenerSettings, MemoryLimit, Persistence,
+    PersistenceSync, Protocol, ProtocolVersions, QueueOverflow,
 };
 
 use draft::Draft;

@@ -1,6 +1,7 @@
 //! The control thread: it accepts connections and hands them to workers, and carries out what the
 //! operator wants while the broker runs.
 
+mod limits;
 mod listeners;
 mod reload;
 mod transport;
@@ -21,6 +22,7 @@ use crate::seats::Seats;
 use crate::server::{Addresses, ReloadError};
 use crate::worker::Shared;
 
+pub(crate) use limits::MemoryWatch;
 pub(crate) use listeners::{Accepting, OpenListener, Opening, limit, open};
 pub(crate) use reload::{PROGRAM, note_kind};
 pub(crate) use transport::{TlsWatch, load_all};
@@ -67,6 +69,7 @@ pub(crate) struct Control {
     pub(crate) accepting: Accepting,
     pub(crate) addresses: Addresses,
     pub(crate) tls: TlsWatch,
+    pub(crate) memory: MemoryWatch,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -139,6 +142,7 @@ impl Control {
                 self.carry_out(command);
             }
             self.tend_transports();
+            self.watch_memory();
             self.accept_all();
             if let Some(ending) = self.ending.take() {
                 return ending;
@@ -224,7 +228,11 @@ impl Control {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let dues = [self.next_accept_ms(), self.next_tend_ms()];
+        let dues = [
+            self.next_accept_ms(),
+            self.next_tend_ms(),
+            self.memory.next_ms(),
+        ];
         let due = dues.into_iter().flatten().min()?;
         Some(Duration::from_millis(
             due.saturating_sub(self.clock.now_ms()),

@@ -17,6 +17,7 @@ mod host;
 pub mod log;
 mod mail;
 mod persistence;
+mod rates;
 mod seats;
 mod server;
 mod settings;

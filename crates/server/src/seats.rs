@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::rates::Rates;
+
 /// A count with a bound that can be changed.
 #[derive(Debug)]
 pub(crate) struct Seats {
@@ -17,6 +19,8 @@ pub(crate) struct ListenerSeats {
     all: Arc<Seats>,
     /// Names the listener while it or connections of it live.
     pub(crate) listener: u64,
+    /// How fast its clients may send.
+    pub(crate) rates: Rates,
 }
 
 /// One open socket. Dropping it frees the seat.
@@ -66,6 +70,7 @@ impl ListenerSeats {
             own: Seats::new(max),
             all,
             listener,
+            rates: Rates::default(),
         }
     }
 
@@ -91,6 +96,11 @@ impl Seat {
     /// The listener that the socket came through.
     pub(crate) fn listener(&self) -> u64 {
         self.0.listener
+    }
+
+    /// How fast the listener's clients may send.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 }
 

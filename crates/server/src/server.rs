@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU16;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,20 +14,18 @@ use midge_reactor::{
     cores, spawn,
 };
 
-use crate::access::Guard;
 use crate::access::files::ReadAhead;
+use crate::access::{Guard, broker_facts};
 use crate::config::{self, Config};
 use crate::control::{
-    Accepting, Command, ConfigSource, Control, Ending, OpenListener, Opening, PROGRAM, TlsWatch,
-    ToWorker, limit, load_all, open,
+    Accepting, Command, ConfigSource, Control, Ending, MemoryWatch, OpenListener, Opening, PROGRAM,
+    TlsWatch, ToWorker, limit, load_all, open,
 };
 use crate::crew::{Crew, join, publish_log, random, secret};
-use crate::directory::Directory;
 use crate::log::{Kind, LogError, Logger};
 use crate::persistence::{Checkpoints, Loads, Persistence, restore};
 use crate::seats::Seats;
 use crate::settings::broker_settings;
-use crate::tables::SharedLocks;
 use crate::worker::{EVENTS_MAX, Shared};
 use crate::wrapping::{Tickets, TlsShared};
 
@@ -201,12 +198,9 @@ impl Bound {
         };
         let count = worker_count(self.config.general.worker_threads);
         let general = &self.config.general;
-        let shared = Arc::new(Shared {
-            tables: SharedLocks::new(random()),
-            directory: Directory::new(general.global_max_clients.map(limit)),
-            guard: Guard::new(logger.clone(), self.clock, secret()),
-            loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-        });
+        let guard = Guard::new(logger.clone(), self.clock, secret());
+        let clients_max = general.global_max_clients.map(limit);
+        let shared = Arc::new(Shared::new(guard, count, random(), clients_max));
         let settings = self
             .listeners
             .iter()
@@ -223,8 +217,12 @@ impl Bound {
             .set_first_listeners(&by_number, &self.ahead)
             .map_err(StartError::Access)?;
         shared.guard.set_lockout(general.lockout());
+        shared.guard.set_patience(general.connect_timeout());
+        shared.guard.set_cache(general.auth_cache());
+        shared.guard.set_facts(broker_facts(&self.config));
         let controls = shared.guard.controls();
-        let settings = Arc::new(broker_settings(general, settings, controls));
+        let limits = Arc::clone(&shared.limits);
+        let settings = Arc::new(broker_settings(general, settings, controls, limits));
 
         let now = Time(self.clock.now_ms());
         let mut shards: Vec<Shard> = (0..count)
@@ -285,8 +283,10 @@ impl Bound {
             accepting: Accepting::new(DescriptorReserve::new().map_err(StartError::System)?),
             addresses: Addresses::default(),
             tls: TlsWatch::new(self.tls, Tickets::open(location.as_deref())),
+            memory: MemoryWatch::default(),
             ending: None,
         };
+        control.apply_limits();
         control.register().map_err(StartError::System)?;
         let addresses = control.addresses.clone();
         let (tell, started) = bounded(1);

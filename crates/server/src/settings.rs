@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use midge_broker::{ListenerSettings, QueueOverflow, Settings, Versions};
+use midge_broker::{Limits, ListenerSettings, QueueOverflow, Settings, Versions};
 use midge_codec::QoS;
 
 use crate::config::{self, General};
@@ -16,6 +16,7 @@ pub(crate) fn broker_settings(
     general: &General,
     listeners: Vec<Arc<ListenerSettings>>,
     controls: Vec<Box<str>>,
+    limits: Arc<Limits>,
 ) -> Settings {
     let kinds = if general.log.destinations.is_none() {
         Kinds::NONE
@@ -56,6 +57,10 @@ pub(crate) fn broker_settings(
                 .max_subscriptions_per_client
                 .map(|count| count.get()),
         ),
+        max_topic_levels: general.max_topic_levels.into(),
+        max_retained_messages: count(general.max_retained_messages.map(|count| count.get())),
+        max_retained_bytes: size(general.max_retained_bytes.map(|bytes| bytes.get())),
+        limits,
         clientid_prefixes: general.clientid_prefix.iter().cloned().collect(),
         connection_messages: general.connection_messages,
         log_subscriptions: kinds.contains(Kind::Subscribe) || kinds.contains(Kind::Unsubscribe),
@@ -114,6 +119,7 @@ mod tests {
             &Config::parse(text, "test.conf").unwrap().general,
             Vec::new(),
             Vec::new(),
+            Arc::default(),
         )
     }
 

@@ -10,14 +10,16 @@ mod layered;
 mod login;
 mod read;
 mod sockets;
+mod throttle;
 mod write;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use midge_broker::{Ended, MessageView, Settings, Shard, Time};
+use midge_access::address_rates::AddressRates;
+use midge_broker::{Ended, Limits, MessageView, Settings, Shard, Time};
 use midge_codec::QoS;
 use midge_reactor::{Clock, Mailbox, Poller, Ready};
 
@@ -33,6 +35,7 @@ pub(crate) use layered::Layered;
 use layered::Wrapper;
 use read::Input;
 use sockets::Sockets;
+use throttle::Throttled;
 use write::Closing;
 
 /// Sockets that one wait reports.
@@ -52,6 +55,27 @@ pub(crate) struct Shared {
     pub(crate) guard: Guard,
     /// Connections of each worker, those on their way to it included.
     pub(crate) loads: Vec<AtomicUsize>,
+    /// Whether a listener has rates.
+    pub(crate) has_rates: AtomicBool,
+    /// How often limits were reached.
+    pub(crate) limits: Arc<Limits>,
+    /// How fast addresses may connect.
+    pub(crate) address_rates: Mutex<AddressRates>,
+}
+
+impl Shared {
+    /// What `workers` workers share, with room for so many clients.
+    pub(crate) fn new(guard: Guard, workers: u16, seed: u64, clients_max: Option<usize>) -> Self {
+        Self {
+            tables: SharedLocks::new(seed),
+            directory: Directory::new(clients_max),
+            limits: guard.limits(),
+            guard,
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            has_rates: AtomicBool::new(false),
+            address_rates: Mutex::default(),
+        }
+    }
 }
 
 /// One core's sockets and shard.
@@ -68,6 +92,7 @@ pub(crate) struct Worker {
     input: Input,
     wrapper: Wrapper,
     closing: Closing,
+    throttled: Throttled,
     /// What [`Self::finish`] writes next; kept for its memory.
     writing: Vec<usize>,
     /// The way to the store, if anything is kept.
@@ -126,6 +151,7 @@ impl Worker {
             input: Input::new(),
             wrapper: Wrapper::default(),
             closing: Closing::default(),
+            throttled: Throttled::default(),
             writing: Vec::new(),
             keeper: parts.keeper,
             clock_looked_at: now,
@@ -198,6 +224,7 @@ impl Worker {
         }
         self.paused =
             !self.post.is_free() || self.keeper.as_ref().is_some_and(|keeper| keeper.is_full());
+        self.read_throttled(tables);
         self.read_ready(tables);
         self.settle_logins(tables);
         self.core.fire(tables);
@@ -291,6 +318,7 @@ impl Worker {
         let deadlines = [
             self.core.shard.next_deadline(),
             self.closing.next_deadline(),
+            self.throttled.next_deadline().filter(|_| !self.paused),
             self.stops_at,
             self.keeper.as_ref().and_then(Keeper::next_deadline),
         ];

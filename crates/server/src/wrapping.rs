@@ -99,6 +99,12 @@ fn key_log(path: &Path) -> Result<KeyLogger, String> {
 }
 
 impl Loaded {
+    /// Whether connections come through a proxy that tells where they are from.
+    pub(crate) fn is_proxied(&self) -> bool {
+        let wrapping = self.wrapping.as_ref();
+        wrapping.is_some_and(|wrapping| wrapping.layers.proxy.is_some())
+    }
+
     /// Reads what the listener's options name.
     ///
     /// # Errors
@@ -146,6 +152,9 @@ impl Loaded {
         settings: &ListenerSettings,
         shared: &TlsShared,
     ) -> Result<Option<Arc<ServerTls>>, String> {
+        if let Some(hint) = &settings.psk_hint {
+            return self.keys(settings, hint, shared).map(Some);
+        }
         let (Some(certificate), Some(key)) = (&settings.certfile, &settings.keyfile) else {
             return Ok(None);
         };
@@ -207,6 +216,58 @@ impl Loaded {
             ));
         }
         Ok(Some(Arc::new(tls)))
+    }
+
+    /// TLS with the keys of the listener's `psk_file`.
+    #[cfg(feature = "tls-psk")]
+    fn keys(
+        &mut self,
+        settings: &ListenerSettings,
+        hint: &str,
+        shared: &TlsShared,
+    ) -> Result<Arc<ServerTls>, String> {
+        use midge_transport::tls::{PskKeys, PskOptions};
+        let path = settings
+            .psk_file
+            .as_deref()
+            .unwrap_or_else(|| Path::new(""));
+        let file = self.read("psk_file", path)?;
+        let (keys, faults) = PskKeys::parse(&file.bytes);
+        let name = &file.name;
+        for (line, fault) in &faults.list {
+            self.warnings
+                .push(format!("Warning: psk_file {name}:{line}: {fault}."));
+        }
+        if faults.more > 0 {
+            let text = format!("Warning: psk_file {name}: and {} lines more.", faults.more);
+            self.warnings.push(text);
+        }
+        if keys.is_empty() {
+            let text = format!("Warning: psk_file {name} has no key, so nobody can connect.");
+            self.warnings.push(text);
+        }
+        let tls = ServerTls::with_keys(PskOptions {
+            keys,
+            hint,
+            oldest_version: settings.tls_version,
+            ciphers: settings.ciphers.as_deref(),
+            ciphers_tls13: settings.ciphers_tls13.as_deref(),
+            key_logger: shared.key_logger.clone(),
+        })
+        .map_err(|error| format!("Error: {error}."))?;
+        Ok(Arc::new(tls))
+    }
+
+    /// The configuration refuses such listeners of a build that cannot serve them.
+    #[cfg(not(feature = "tls-psk"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn keys(
+        &mut self,
+        _: &ListenerSettings,
+        _: &str,
+        _: &TlsShared,
+    ) -> Result<Arc<ServerTls>, String> {
+        Err("Error: this build of Midge has no TLS with pre-shared keys.".to_owned())
     }
 
     fn read(&mut self, what: &str, path: &Path) -> Result<Text, String> {
@@ -329,11 +390,14 @@ impl Wrapping {
         (client != peer.ip().to_canonical()).then(|| SocketAddr::new(client, 0))
     }
 
-    /// The user name in the client's certificate, or in what the proxy says of it.
+    /// The user name in the client's certificate, or the identity of its key, or in what the proxy says of it.
     pub(crate) fn user_name(&self, tls: Option<&Tls>, proxied: Option<&str>) -> Option<Arc<str>> {
         let kind = self.certificate_name?;
         let name = match tls {
-            Some(tls) => certificate_name(kind, &tls.peer_certificate()?.ok()?),
+            Some(tls) => match tls.identity() {
+                Some(identity) => Some(identity.to_owned()),
+                None => certificate_name(kind, &tls.peer_certificate()?.ok()?),
+            },
             None => proxied
                 .filter(|_| kind == CertificateName::Common)
                 .map(ToOwned::to_owned),

@@ -4,7 +4,7 @@
 //! instructions (`valgrind --tool=callgrind`), the difference is what the messages cost: everything
 //! around them is in both runs. `cost tls-idle-1.2 <count>`, `tls-idle-1.3` and `tls-idle-mutual` hold
 //! that many connections open after their handshakes, `tls-begun` before them, and print the resident
-//! memory of each (Linux).
+//! memory of each (Linux). `tls-idle-psk` does the same with pre-shared keys, in a build for them.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -54,6 +54,8 @@ fn main() {
         "tls-idle-1.2" => idle(count, &V12, NotAsked),
         "tls-idle-1.3" => idle(count, &V13, NotAsked),
         "tls-idle-mutual" => idle(count, &V13, Required),
+        #[cfg(feature = "tls-psk")]
+        "tls-idle-psk" => pre_shared::idle(count),
         other => panic!("no scenario {other}"),
     }
 }
@@ -237,4 +239,85 @@ fn pairs(
         assert!(ours.is_open());
         (ours, theirs)
     })
+}
+
+#[cfg(feature = "tls-psk")]
+mod pre_shared {
+    use std::io::{self, Read, Write};
+
+    use midge_transport::tls::{PskKeys, PskOptions, ServerTls, Tls, TlsVersion};
+    use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream};
+
+    use super::resident;
+
+    /// What a client reads and writes.
+    #[derive(Default)]
+    struct Pipe {
+        came: Vec<u8>,
+        goes: Vec<u8>,
+    }
+
+    impl Read for Pipe {
+        fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+            let count = self.came.as_slice().read(space)?;
+            self.came.drain(..count);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.goes.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Servers' ends with pre-shared keys, after their handshakes.
+    pub(super) fn idle(count: usize) {
+        let server = ServerTls::with_keys(PskOptions {
+            keys: PskKeys::parse(b"a:0102030405060708").0,
+            hint: "",
+            oldest_version: TlsVersion::V12,
+            ciphers: None,
+            ciphers_tls13: None,
+            key_logger: None,
+        })
+        .unwrap();
+        let mut client = SslContext::builder(SslMethod::tls_client()).unwrap();
+        client.set_psk_client_callback(|_, _, name, key| {
+            for (place, byte) in name.iter_mut().zip(b"a\0") {
+                *place = *byte;
+            }
+            for (place, byte) in key.iter_mut().zip(1..=8) {
+                *place = byte;
+            }
+            Ok(8)
+        });
+        let client = client.build();
+        let open = || {
+            let mut ours = Tls::accept(&server).unwrap();
+            let mut theirs = SslStream::new(Ssl::new(&client).unwrap(), Pipe::default()).unwrap();
+            let (mut plain, mut reply) = (Vec::new(), Vec::new());
+            while !ours.is_open() {
+                let _ = theirs.connect();
+                let mut wire = std::mem::take(&mut theirs.get_mut().goes);
+                ours.receive(&mut wire, &mut plain, &mut reply).unwrap();
+                theirs.get_mut().came.append(&mut reply);
+            }
+            ours
+        };
+        let first: Vec<Tls> = (0..16).map(|_| open()).collect();
+        let before = resident();
+        let servers: Vec<Tls> = (0..count).map(|_| open()).collect();
+        let bytes = (resident() - before) / servers.len();
+        println!("{bytes} bytes for each of {count} servers' ends");
+        drop(first);
+    }
 }

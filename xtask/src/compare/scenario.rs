@@ -40,6 +40,18 @@ const CPU: &[Metric] = &[Metric {
     bench_key: Some("cpu_us_per_message"),
 }];
 
+const STORM: &[Metric] = &[
+    metric("storm", "broker_cpu_us", "CPU µs per connection", 1.0, 1),
+    metric("storm", "per_second", "connections/s", 1.0, 0),
+    metric(
+        "storm",
+        "failed",
+        "connections that came to nothing",
+        1.0,
+        0,
+    ),
+];
+
 const fn metric(
     section: &'static str,
     key: &'static str,
@@ -75,7 +87,7 @@ const fn load(
 }
 
 /// All scenarios, in the order of the table.
-pub(super) const SCENARIOS: [Scenario; 16] = [
+pub(super) const SCENARIOS: [Scenario; 17] = [
     load("p2p-0", "100 pairs, window 100, QoS 0", true, &["p2p"]),
     load(
         "p2p-1",
@@ -153,10 +165,16 @@ pub(super) const SCENARIOS: [Scenario; 16] = [
         quick: &[],
         takes_seconds: true,
         relay: true,
-        metrics: &[
-            metric("storm", "broker_cpu_us", "CPU µs per connection", 1.0, 1),
-            metric("storm", "per_second", "connections/s", 1.0, 0),
-        ],
+        metrics: STORM,
+    },
+    Scenario {
+        key: "conn-many",
+        title: "19,000 clients connect, subscribe, disconnect",
+        arguments: &["conn", "--clients", "19000", "--seconds", "8"],
+        quick: &["--clients", "500", "--seconds", "1"],
+        takes_seconds: false,
+        relay: true,
+        metrics: STORM,
     },
     Scenario {
         key: "idle",
@@ -223,6 +241,11 @@ pub(super) const SCENARIOS: [Scenario; 16] = [
 ];
 
 impl Scenario {
+    /// Whether connections that come to nothing are a row of the table.
+    pub(super) fn counts_failures(&self) -> bool {
+        self.metrics.iter().any(|metric| metric.key == "failed")
+    }
+
     /// Arguments of `midge bench`; of an option that is there twice, the last counts.
     pub(super) fn arguments(&self, quick: bool) -> impl Iterator<Item = &'static str> {
         let quick = if quick { self.quick } else { &[] };

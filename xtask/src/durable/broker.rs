@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::compare::contender::{free_port, mosquitto};
+use crate::process::run;
 
 /// Which broker, and what it promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Midge with this `persistence_sync`.
     Midge(&'static str),
     /// Midge that keeps nothing.
@@ -44,7 +45,7 @@ const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 const TICKS: f64 = 100.0;
 
 impl Kind {
-    pub(super) fn is_mosquitto(self) -> bool {
+    pub(crate) fn is_mosquitto(self) -> bool {
         matches!(self, Self::MosquittoAutosave | Self::MosquittoOff)
     }
 
@@ -71,17 +72,17 @@ impl Kind {
 }
 
 /// A broker's process, which is killed with this value.
-pub(super) struct Broker {
-    pub(super) port: u16,
+pub(crate) struct Broker {
+    pub(crate) port: u16,
     child: Child,
     log: PathBuf,
     /// From the start of the process to the first CONNACK.
-    pub(super) started_in: Duration,
+    pub(crate) started_in: Duration,
 }
 
 impl Broker {
     /// Starts a broker with its state in `location`, and waits for its first CONNACK.
-    pub(super) fn start(kind: Kind, midge: &Path, location: &Path) -> Outcome<Self> {
+    pub(crate) fn start(kind: Kind, midge: &Path, location: &Path) -> Outcome<Self> {
         let fail = |what: &dyn std::fmt::Display| format!("{kind:?}: {what}");
         let port = free_port().map_err(|error| fail(&error))?;
         let config = location.join("broker.conf");
@@ -135,32 +136,43 @@ impl Broker {
         answer().unwrap_or(false)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) -> Outcome<()> {
+        run(Command::new("kill").arg(self.pid().to_string()))?;
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        if status.success() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        Err(format!("the broker ended with {status}: {log}"))
+    }
+
     /// Processor seconds so far, user and system.
-    pub(super) fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.pid());
         let text = fs::read_to_string(path).unwrap_or_default();
         cpu_ticks(&text).unwrap_or(0) as f64 / TICKS
     }
 
     /// Resident bytes now, and the most there were.
-    pub(super) fn memory(&self) -> [u64; 2] {
+    pub(crate) fn memory(&self) -> [u64; 2] {
         let path = format!("/proc/{}/status", self.pid());
         let text = fs::read_to_string(path).unwrap_or_default();
         ["VmRSS", "VmHWM"].map(|name| kib(&text, name).unwrap_or(0) * 1024)
     }
 
     /// How many checkpoints it has told of.
-    pub(super) fn checkpoints(&self) -> usize {
+    pub(crate) fn checkpoints(&self) -> usize {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.matches(": Checkpoint in ").count()
     }
 
     /// Waits until it has made so many checkpoints.
-    pub(super) fn wait_for_checkpoints(&self, count: usize) -> Outcome<()> {
+    pub(crate) fn wait_for_checkpoints(&self, count: usize) -> Outcome<()> {
         let began = Instant::now();
         while self.checkpoints() < count {
             if began.elapsed() > PATIENCE {

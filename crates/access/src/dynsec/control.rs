@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::Client;
+use crate::passwords::Verifier;
 
 use super::json::{self, Object};
+use super::password::new_verifier;
 use super::state::{Defaults, State};
 
-pub use broker::{BrokerFacts, Listener, Plugin, broker_control};
+pub use broker::{BROKER_TOPIC, BanBook, BrokerFacts, Listener, Plugin, broker_control};
 
 mod broker;
 mod clients;
@@ -49,6 +51,74 @@ pub trait Surroundings {
     fn iterations(&self) -> u32 {
         ITERATIONS_DEFAULT
     }
+
+    /// Hashes a new password. Slow by design: who holds a lock meanwhile has done it before, for what
+    /// [`needs`] tells, and gives what it has.
+    fn hash(&mut self, password: &str) -> Verifier {
+        let mut salt = [0; 12];
+        self.random(&mut salt);
+        new_verifier(password, salt, self.iterations())
+    }
+}
+
+/// What carrying out a request takes that is slow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Passwords that are going to be hashed.
+    pub passwords: BTreeSet<String>,
+    /// Users whose connections are going to be told.
+    pub connections: Connections,
+}
+
+/// Whose connections a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Those of these users.
+    Of(BTreeSet<String>),
+    /// Everybody's.
+    All,
+}
+
+/// Looks at a request to `$CONTROL/dynamic-security/v1` without carrying it out.
+#[must_use]
+pub fn needs(payload: &[u8]) -> Needs {
+    let mut needs = Needs::default();
+    let Ok(root) = json::read(
+        without_zeros(payload),
+        REQUEST_BYTES_MAX,
+        REQUEST_VALUES_MAX,
+    ) else {
+        return needs;
+    };
+    let commands = root
+        .as_object()
+        .and_then(|root| json::member(root, "commands"))
+        .and_then(Value::as_array);
+    for command in commands.into_iter().flatten().filter_map(Value::as_object) {
+        let text = |name| json::text(command, name).ok().flatten();
+        let is = |name: &str| text("command").is_some_and(|known| known.eq_ignore_ascii_case(name));
+        if is("createClient") || is("setClientPassword") || is("modifyClient") {
+            needs.passwords.extend(text("password").map(str::to_owned));
+        } else if is("listClients") {
+            needs.connections = Connections::All;
+        } else if is("getClient")
+            && let Some(name) = text("username")
+        {
+            match &mut needs.connections {
+                Connections::All => {}
+                Connections::Of(names) => {
+                    names.insert(name.to_owned());
+                }
+                Connections::None => {
+                    needs.connections = Connections::Of(BTreeSet::from([name.to_owned()]));
+                }
+            }
+        }
+    }
+    needs
 }
 
 /// Clients as a change concerns them.
@@ -410,13 +480,11 @@ fn answer(
     mut handle: impl FnMut(&str, &Object, usize) -> (&'static str, Answer),
 ) -> String {
     let mut responses = String::from("{\"responses\":[");
-    // Clients in C now and then send the zero at the end of a string.
-    let payload = payload
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .and_then(|last| payload.get(..=last))
-        .unwrap_or_default();
-    match json::read(payload, REQUEST_BYTES_MAX, REQUEST_VALUES_MAX) {
+    match json::read(
+        without_zeros(payload),
+        REQUEST_BYTES_MAX,
+        REQUEST_VALUES_MAX,
+    ) {
         Err(json::ReadError::Syntax(_)) => {
             push(&mut responses, UNKNOWN, Err("Payload not valid JSON"), None);
         }
@@ -444,6 +512,15 @@ fn answer(
     }
     responses.push_str("]}");
     responses
+}
+
+/// Clients in C now and then send the zero at the end of a string.
+fn without_zeros(payload: &[u8]) -> &[u8] {
+    payload
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .and_then(|last| payload.get(..=last))
+        .unwrap_or_default()
 }
 
 /// Answers one command; whether the next one is looked at.

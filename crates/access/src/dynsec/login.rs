@@ -48,6 +48,22 @@ impl std::fmt::Display for Refusal {
 }
 
 impl State {
+    /// The verifier of a user who may log in.
+    #[must_use]
+    pub fn verifier(&self, user_name: &str) -> Option<&Verifier> {
+        let account = self.clients.get(user_name)?;
+        match &account.password {
+            Password::Hash(verifier) if !account.disabled => Some(verifier),
+            _ => None,
+        }
+    }
+
+    /// Whether there is such a user.
+    #[must_use]
+    pub fn contains(&self, user_name: &str) -> bool {
+        self.clients.contains_key(user_name)
+    }
+
     /// What a password has to be checked against. Cheap; [`Check::verify`] is not.
     ///
     /// `None` for a client without user name or without password: dynamic security leaves it to others.
@@ -119,6 +135,12 @@ impl Check {
             right: verdict,
             wrong: verdict,
         }
+    }
+
+    /// What the password is verified against, if the right one lets in.
+    #[must_use]
+    pub fn verifier(&self) -> Option<&Verifier> {
+        (self.right == LoginVerdict::Accepted).then_some(&self.verifier)
     }
 
     /// What [`verify`](Self::verify) takes.

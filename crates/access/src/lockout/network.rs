@@ -109,13 +109,13 @@ impl fmt::Display for Network {
 
 /// What of an address is counted: all of an IPv4 one, 64 bits of an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Prefix {
+pub(crate) enum Prefix {
     V4(u32),
     V6(u64),
 }
 
 impl Prefix {
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => {
@@ -125,7 +125,7 @@ impl Prefix {
         }
     }
 
-    pub(super) fn network(self) -> Network {
+    pub(crate) fn network(self) -> Network {
         match self {
             Self::V4(bits) => Network {
                 address: IpAddr::V4(Ipv4Addr::from_bits(bits)),

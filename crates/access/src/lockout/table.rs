@@ -9,7 +9,7 @@ const LOOKS_MAX: usize = 16;
 
 /// What is lost when an entry goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
+pub(crate) enum Worth {
     Nothing,
     Something,
     Much,
@@ -17,7 +17,7 @@ pub(super) enum Worth {
 
 /// A map with a highest number of entries. A new one takes the place of one that has nothing to remember, or
 /// else of an old one.
-pub(super) struct Table<K, V> {
+pub(crate) struct Table<K, V> {
     map: HashMap<K, V>,
     /// All keys of the map, once each; those that have been there for long come first.
     order: VecDeque<K>,
@@ -25,7 +25,7 @@ pub(super) struct Table<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Default> Table<K, V> {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             map: HashMap::new(),
             order: VecDeque::new(),
@@ -34,7 +34,7 @@ impl<K: Clone + Eq + Hash, V: Default> Table<K, V> {
     }
 
     /// The entry of `key`, new if there was none. `worth` is asked about others when there is a new one.
-    pub(super) fn entry(&mut self, key: K, worth: impl Fn(&V) -> Worth) -> &mut V {
+    pub(crate) fn entry(&mut self, key: K, worth: impl Fn(&V) -> Worth) -> &mut V {
         if !self.map.contains_key(&key) {
             self.make_room(worth);
             self.order.push_back(key.clone());
@@ -64,18 +64,18 @@ impl<K: Clone + Eq + Hash, V: Default> Table<K, V> {
         }
     }
 
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.map.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.map.get_mut(key)
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> bool {
+    pub(crate) fn remove(&mut self, key: &K) -> bool {
         let is_found = self.map.remove(key).is_some();
         if is_found {
             // Rare, by hand. A key must not stand there twice when it comes again.
@@ -84,13 +84,13 @@ impl<K: Clone + Eq + Hash, V: Default> Table<K, V> {
         is_found
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.map.iter()
     }
 }
 
 impl<K, V> Table<K, V> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
 }

@@ -49,6 +49,16 @@ impl core::fmt::Debug for HashKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Digest([u8; 32]);
 
+impl Digest {
+    /// Its first bytes as a number.
+    pub(crate) fn short(&self) -> u64 {
+        self.0
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
 /// At most so many answers; the oldest goes first.
 #[derive(Debug)]
 pub(crate) struct Cache<V> {

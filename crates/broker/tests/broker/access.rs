@@ -5,7 +5,7 @@ use std::sync::Arc;
 use midge_broker::{Action, Identity, LoginAnswer, Method, Review, Rights, Says, Time};
 use midge_codec::{Auth, Packet, Properties, Property, ReasonCode, Version};
 
-use crate::client::Got;
+use crate::client::{Builder, Client, Got};
 use crate::cluster::Cluster;
 
 /// Allows what a list of actions and topics says.
@@ -225,21 +225,199 @@ fn a_session_that_another_user_takes_over_keeps_only_what_that_one_may_have() {
     assert_eq!(cluster.routing_counts().0, 0);
 }
 
-#[test]
-fn a_login_that_expires_ends_the_connection() {
-    let cluster = guarded(1);
-    cluster.set_judge(|_| {
+/// When a login ends that says so in its data: seconds on the cluster's clock.
+fn until(seconds: u64) -> &'static [u8] {
+    Box::leak(seconds.to_string().into_bytes().into_boxed_slice())
+}
+
+/// Lets everybody in until the time that their data says, those without data until `other`.
+fn admit_until(cluster: &Cluster, other: Time) {
+    cluster.set_judge(move |login| {
+        let method = match &login.says {
+            Says::Connect { method, .. } => method.as_ref(),
+            Says::Auth(method) | Says::Again(method) => Some(method),
+        };
+        let said = method.and_then(|method| std::str::from_utf8(method.data.as_deref()?).ok());
+        let expires = match said {
+            Some("never") => None,
+            Some(seconds) => Some(Time(0).plus_secs(seconds.parse().unwrap())),
+            None => Some(other),
+        };
         Some(LoginAnswer::Accepted(Box::new(Identity {
-            expires: Some(Time(1_000_000).plus_secs(100)),
+            method: method.cloned(),
+            expires,
             ..Identity::default()
         })))
     });
-    let mut client = cluster.client("a").keep_alive(0).connect();
-    cluster.advance(98);
-    client.sync();
-    assert!(!client.is_closed());
+}
+
+/// Seconds on the cluster's clock.
+fn now(cluster: &Cluster) -> u64 {
+    cluster.0.borrow().now.0 / 1000
+}
+
+fn with_method(cluster: &Cluster, id: &str, data: &'static [u8]) -> Builder {
+    cluster
+        .client(id)
+        .keep_alive(0)
+        .property(Property::AuthenticationMethod("M"))
+        .property(Property::AuthenticationData(data))
+}
+
+fn renew(client: &mut Client, data: &'static [u8]) {
+    client.send(&auth(0x19, "M", data));
+    let got = client.take();
+    assert!(matches!(got[..], [Got::Auth(0, ..)]), "{got:?}");
+}
+
+#[test]
+fn a_login_that_expires_ends_the_connection_of_every_version_at_that_second() {
+    let cluster = guarded(2);
+    let begin = now(&cluster);
+    admit_until(&cluster, Time(0).plus_secs(begin + 100));
+    let mut watcher = with_method(&cluster, "w", b"never").connect();
+    watcher.subscribe("will", 0);
+    let mut clients = Vec::new();
+    for (number, version) in [Version::V5, Version::V3_1_1, Version::V3_1]
+        .into_iter()
+        .cycle()
+        .take(12)
+        .enumerate()
+    {
+        // With and without keep alive, at either shard; somebody who speaks now and then gets no more time.
+        let client = cluster
+            .client(&format!("c{number}"))
+            .version(version)
+            .keep_alive(if number < 6 { 0 } else { 60 })
+            .shard(u16::from(number % 2 == 0))
+            .will("will", "gone", 0)
+            .connect();
+        clients.push(client);
+    }
+    for _ in 0..3 {
+        cluster.advance(33);
+        for client in &mut clients {
+            client.expect_nothing();
+        }
+    }
+    watcher.expect_nothing();
+    cluster.advance(2);
+    for client in &mut clients {
+        // Those of 3.x are closed without a word.
+        client.expect_disconnect(0x87);
+    }
+    assert_eq!(watcher.payloads().len(), 12, "wills");
+    assert_eq!(cluster.log_lines("login has expired").len(), 12);
+}
+
+#[test]
+fn authentication_anew_moves_the_end_of_a_login_either_way() {
+    let cluster = guarded(2);
+    let begin = now(&cluster);
+    admit_until(&cluster, Time::NEVER);
+    let connect = |id, seconds| with_method(&cluster, id, until(begin + seconds)).connect();
+    let mut later = connect("later", 50);
+    let mut sooner = connect("sooner", 500);
+    let mut never = connect("never", 50);
+    let mut not = connect("not", 50);
+    cluster.advance(40);
+    renew(&mut later, until(begin + 150));
+    renew(&mut sooner, until(begin + 90));
+    renew(&mut never, b"never");
+    cluster.advance(12);
+    not.expect_disconnect(0x87);
+    cluster.advance(36);
+    sooner.sync();
+    later.sync();
     cluster.advance(4);
-    client.expect_disconnect(0x87);
+    sooner.expect_disconnect(0x87);
+    cluster.advance(56);
+    later.sync();
+    assert!(!later.is_closed());
+    cluster.advance(4);
+    later.expect_disconnect(0x87);
+    cluster.advance(100_000);
+    never.sync();
+    assert!(!never.is_closed());
+}
+
+#[test]
+fn an_authentication_that_is_only_begun_does_not_move_the_end() {
+    let cluster = guarded(1);
+    let begin = now(&cluster);
+    let expires = Some(Time(0).plus_secs(begin + 50));
+    cluster.set_judge(move |login| match &login.says {
+        Says::Connect { method, .. } => Some(LoginAnswer::Accepted(Box::new(Identity {
+            method: method.clone(),
+            expires,
+            ..Identity::default()
+        }))),
+        Says::Auth(_) => None,
+        Says::Again(method) if method.data.as_deref() == Some(b"waits") => None,
+        Says::Again(method) => Some(LoginAnswer::Challenged(method.clone())),
+    });
+    let mut asked = with_method(&cluster, "asked", b"x").connect();
+    let mut waits = with_method(&cluster, "waits", b"x").connect();
+    cluster.advance(48);
+    asked.send(&auth(0x19, "M", b"begins"));
+    waits.send(&auth(0x19, "M", b"waits"));
+    cluster.settle();
+    assert_eq!(
+        asked.take(),
+        [Got::Auth(0x18, "M".into(), b"begins".to_vec())]
+    );
+    assert!(!asked.is_closed() && !waits.is_closed());
+    cluster.advance(4);
+    asked.expect_disconnect(0x87);
+    waits.expect_disconnect(0x87);
+}
+
+/// Clients with logins of any length that are renewed at any time, for better or worse, against a model that
+/// is one number for each.
+#[test]
+fn logins_end_when_they_should_whatever_was_renewed_when() {
+    for seed in 0..200_u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let cluster = guarded(3);
+        admit_until(&cluster, Time::NEVER);
+        let mut clients = Vec::new();
+        for number in 0..6 {
+            let end = now(&cluster) + 1 + random(40);
+            let mut builder = with_method(&cluster, &format!("c{number}"), until(end));
+            if random(2) == 0 {
+                builder = builder.keep_alive(100);
+            }
+            let shard = u16::try_from(random(3)).unwrap();
+            clients.push((builder.shard(shard).connect(), Some(end)));
+        }
+        for _ in 0..80 {
+            cluster.advance(1);
+            let now = now(&cluster);
+            for (client, end) in &mut clients {
+                let Some(ends) = *end else { continue };
+                if ends <= now {
+                    // The wheel may be a tick late, and never early.
+                    if client.is_closed() || ends < now {
+                        client.expect_disconnect(0x87);
+                        *end = None;
+                    }
+                    continue;
+                }
+                assert!(!client.is_closed(), "seed {seed}: {ends} at {now}");
+                if random(10) == 0 {
+                    let new = now + 1 + random(40);
+                    renew(client, until(new));
+                    *end = Some(new);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod disk;
 mod expiry;
 mod faults;
 mod flow_control;
+mod limits;
 mod mount_point;
 mod overlapping;
 mod persistence;

@@ -88,7 +88,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
         tally: readers.tally,
         memory: memory([before, held, end]),
         held: (count, "message"),
-        latency: None,
+        ..Phases::default()
     })
 }
 

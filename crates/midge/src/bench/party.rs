@@ -4,6 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use midge_codec::{Header, PacketType};
+use std::os::fd::AsRawFd as _;
+
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::link::{Fill, Link, put_ack};
@@ -90,12 +93,14 @@ impl Party {
     }
 
     /// Takes a connection in; its number.
-    pub(crate) fn add(&mut self, mut link: Link) -> io::Result<usize> {
+    pub(crate) fn add(&mut self, link: Link) -> io::Result<usize> {
         let index = self.free.pop().unwrap_or(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut link.stream, Token(index), interest)?;
+        self.poll.registry().register(
+            &mut SourceFd(&link.stream.as_raw_fd()),
+            Token(index),
+            interest,
+        )?;
         match self.links.get_mut(index) {
             Some(place) => *place = Some(link),
             None => self.links.push(Some(link)),
@@ -134,8 +139,10 @@ impl Party {
             let index = event.token().0;
             if event.is_writable()
                 && let Some(link) = self.link(index)
+                && let Err(error) = link.flush()
             {
-                link.flush()?;
+                self.lost(index, error, take)?;
+                continue;
             }
             if event.is_readable() {
                 self.read(index, take)?;
@@ -154,20 +161,34 @@ impl Party {
         deal(index, link, &kept, &mut self.answers, take)
     }
 
+    fn ended(&mut self, index: usize, take: &mut Take<'_>) -> Result<(), Failure> {
+        if let Some(place) = self.links.get_mut(index) {
+            *place = None;
+        }
+        self.free.push(index);
+        take(index, Incoming::End, &mut self.answers)
+    }
+
+    fn lost(&mut self, index: usize, failure: Failure, take: &mut Take<'_>) -> Result<(), Failure> {
+        if is_lost(&failure) {
+            self.ended(index, take)
+        } else {
+            Err(failure)
+        }
+    }
+
     fn read(&mut self, index: usize, take: &mut Take<'_>) -> Result<(), Failure> {
         let Some(Some(link)) = self.links.get_mut(index) else {
             return Ok(());
         };
         loop {
-            match link.fill(&mut self.buffer)? {
+            let filled = match link.fill(&mut self.buffer) {
+                Ok(filled) => filled,
+                Err(error) => return self.lost(index, error, take),
+            };
+            match filled {
                 Fill::Empty => return Ok(()),
-                Fill::Closed => {
-                    if let Some(place) = self.links.get_mut(index) {
-                        *place = None;
-                    }
-                    self.free.push(index);
-                    return take(index, Incoming::End, &mut self.answers);
-                }
+                Fill::Closed => return self.ended(index, take),
                 Fill::Bytes { length, full } => {
                     self.last_arrival = Instant::now();
                     let bytes = self.buffer.get(..length).unwrap_or_default();
@@ -179,6 +200,18 @@ impl Party {
             }
         }
     }
+}
+
+/// Whether this is a broker that does not want a connection, or not any more: not a fault of ours.
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure, Failure::Io(error) if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+    ))
 }
 
 /// Gives the whole packets of `bytes` to `take`, keeps the rest, and sends the answers.
@@ -207,8 +240,14 @@ fn deal(
     }
     link.keep(rest);
     if !answers.is_empty() {
-        link.send(answers)?;
+        let sent = link.send(answers);
         answers.clear();
+        // That it is lost shows at the next read as well.
+        if let Err(failure) = sent
+            && !is_lost(&failure)
+        {
+            return Err(failure);
+        }
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(crate) struct Phases {
     pub(crate) held: (u64, &'static str),
     /// Nanoseconds, where each of the things done has a time of its own.
     pub(crate) latency: Option<Histogram<u64>>,
+    /// Connections that came to nothing, where that is counted.
+    pub(crate) failed: Option<u64>,
 }
 
 /// A phase under way.

@@ -1,6 +1,6 @@
 //! Clients that come and go: `midge bench conn`, and `midge bench idle`, where they stay.
 
-use std::net::ToSocketAddrs as _;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -13,6 +13,8 @@ use super::load;
 use super::party::{Incoming, Party, Received};
 use super::phase::{Meter, Phases, memory, resident};
 use super::plan::Plan;
+use super::socket::Socket;
+use crate::client::Dial;
 use crate::failure::Failure;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ enum Stage {
     SubAck,
     /// It has disconnected: that the broker closes shows that it has taken notice.
     End,
+    /// Nothing any more, or not yet.
+    Nothing,
 }
 
 /// A client of a storm, from one connection to the next.
@@ -70,7 +74,7 @@ impl Guest {
         Ok(Self {
             connect,
             subscribe,
-            stage: Stage::ConnAck,
+            stage: Stage::Nothing,
             began: Instant::now(),
         })
     }
@@ -101,85 +105,166 @@ impl Guest {
     }
 }
 
-/// Lets all clients come and go until the time is over, and the last one leave.
+/// A storm while it rages.
+struct Storm {
+    guests: Vec<Guest>,
+    /// The guest of each connection, by its number.
+    seats: Vec<usize>,
+    /// Those that have no connection.
+    waiting: Vec<usize>,
+    present: usize,
+    finished: u64,
+    /// Connections that the broker ended, or did not answer, before they had all that they asked for.
+    failed: u64,
+    latency: Histogram<u64>,
+}
+
+impl Storm {
+    fn new(plan: &Plan) -> Result<Self, Failure> {
+        let guests = (0..plan.subscribers())
+            .map(|index| Guest::new(plan, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            seats: Vec::new(),
+            waiting: (0..guests.len()).collect(),
+            guests,
+            present: 0,
+            finished: 0,
+            failed: 0,
+            latency: Histogram::new_with_bounds(1_000, LATENCY_MAX, 3)
+                .map_err(|error| Failure::Other(error.to_string()))?,
+        })
+    }
+
+    /// Connects all that have no connection.
+    fn connect(&mut self, party: &mut Party, doors: &Doors) -> Result<(), Failure> {
+        for index in self.waiting.drain(..) {
+            let Some(guest) = self.guests.get_mut(index) else {
+                continue;
+            };
+            let mut link = Link::new(doors.open(index)?);
+            guest.stage = Stage::ConnAck;
+            guest.began = Instant::now();
+            // The socket is not connected yet, so this waits until it is.
+            link.send(&guest.connect)?;
+            let seat = party.add(link)?;
+            self.seats.resize(self.seats.len().max(seat + 1), 0);
+            if let Some(place) = self.seats.get_mut(seat) {
+                *place = index;
+            }
+            self.present += 1;
+        }
+        Ok(())
+    }
+
+    /// What a connection brought.
+    fn take(
+        &mut self,
+        seat: usize,
+        incoming: Incoming<'_>,
+        answers: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let index = self.seats.get(seat).copied().unwrap_or_default();
+        let Some(guest) = self.guests.get_mut(index) else {
+            return Ok(());
+        };
+        match incoming {
+            Incoming::Packet(received) => {
+                if guest.take(&received, answers)? {
+                    let nanos = guest.began.elapsed().as_nanos();
+                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+                    self.latency.saturating_record(nanos);
+                }
+            }
+            Incoming::End => {
+                match guest.stage {
+                    Stage::End => self.finished += 1,
+                    _ => self.failed += 1,
+                }
+                guest.stage = Stage::Nothing;
+                self.present -= 1;
+                self.waiting.push(index);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the clients of a storm come in.
+enum Doors {
+    /// All at once.
+    Plain(SocketAddr),
+    /// One after the other, since each shakes hands first.
+    Layered(Box<Dial>),
+}
+
+impl Doors {
+    fn find(plan: &Plan) -> Result<Self, Failure> {
+        let connect = &plan.connect;
+        let is_plain = !connect.uses_tls()
+            && !connect.websocket
+            && connect.unix.is_none()
+            && connect.proxy.is_none();
+        if !is_plain {
+            return Ok(Self::Layered(Box::new(Dial::new(connect)?)));
+        }
+        let address = (connect.host.as_str(), connect.port())
+            .to_socket_addrs()
+            .map_err(|_| Failure::Lookup)?
+            .next()
+            .ok_or(Failure::Lookup)?;
+        Ok(Self::Plain(address))
+    }
+
+    /// The connection of a client by its number.
+    fn open(&self, index: usize) -> Result<Socket, Failure> {
+        match self {
+            Self::Plain(address) => Ok(Socket::begin(*address, source(*address, index))?),
+            Self::Layered(dial) => Ok(Socket::Open(dial.open(None)?)),
+        }
+    }
+}
+
+/// Clients that share one source address share its ports, and thousands of them make the kernel search for
+/// a free one.
+const CLIENTS_FOR_EACH_SOURCE: usize = 2000;
+
+/// Where a client comes from, if that matters: on the loopback, clients come from several of its addresses.
+fn source(address: SocketAddr, index: usize) -> Option<Ipv4Addr> {
+    let source = u8::try_from(index / CLIENTS_FOR_EACH_SOURCE).unwrap_or(u8::MAX);
+    (source > 0 && address.ip() == Ipv4Addr::LOCALHOST).then(|| Ipv4Addr::new(127, 0, 1, source))
+}
+
+/// Lets all clients come and go until the time is over, and the last ones leave.
 pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
-    let address = (plan.connect.host.as_str(), plan.connect.port)
-        .to_socket_addrs()
-        .map_err(|_| Failure::Lookup)?
-        .next()
-        .ok_or(Failure::Lookup)?;
-    let mut latency = Histogram::new_with_bounds(1_000, LATENCY_MAX, 3)
-        .map_err(|error| Failure::Other(error.to_string()))?;
-    let mut guests = (0..plan.subscribers())
-        .map(|index| Guest::new(plan, index))
-        .collect::<Result<Vec<_>, _>>()?;
+    let doors = Doors::find(plan)?;
+    let mut storm = Storm::new(plan)?;
     let before = resident(plan);
     let mut party = Party::new()?;
-    // The guest of each connection, by its number.
-    let mut seats: Vec<usize> = Vec::new();
-    let mut waiting: Vec<usize> = (0..guests.len()).collect();
-    let mut present = 0_usize;
-    let mut finished = 0_u64;
     let meter = Meter::start(plan);
     let end = Instant::now() + plan.measure;
-    loop {
-        if Instant::now() < end {
-            for index in waiting.drain(..) {
-                let Some(guest) = guests.get_mut(index) else {
-                    continue;
-                };
-                let stream = mio::net::TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                let mut link = Link::new(stream);
-                guest.stage = Stage::ConnAck;
-                guest.began = Instant::now();
-                // The socket is not connected yet, so this waits until it is.
-                link.send(&guest.connect)?;
-                let seat = party.add(link)?;
-                seats.resize(seats.len().max(seat + 1), 0);
-                if let Some(place) = seats.get_mut(seat) {
-                    *place = index;
-                }
-                present += 1;
-            }
-        } else if present == 0 {
-            break;
-        }
-        if party.is_silent() {
-            return Err(Failure::Other(format!(
-                "The broker has fallen silent, with {present} clients unanswered."
-            )));
-        }
+    while Instant::now() < end {
+        storm.connect(&mut party, &doors)?;
         party.serve(TICK, &mut |seat, incoming, answers| {
-            let index = seats.get(seat).copied().unwrap_or_default();
-            let Some(guest) = guests.get_mut(index) else {
-                return Ok(());
-            };
-            match incoming {
-                Incoming::Packet(received) => {
-                    if guest.take(&received, answers)? {
-                        let nanos = guest.began.elapsed().as_nanos();
-                        latency.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
-                    }
-                    Ok(())
-                }
-                Incoming::End if guest.stage == Stage::End => {
-                    present -= 1;
-                    finished += 1;
-                    waiting.push(index);
-                    Ok(())
-                }
-                Incoming::End => Err(Failure::Lost),
-            }
+            storm.take(seat, incoming, answers)
         })?;
     }
-    let phase = meter.end("storm", "connection", finished);
+    let phase = meter.end("storm", "connection", storm.finished);
+    // Those that are on their way come to their end, if the broker lets them.
+    while storm.present > 0 && !party.is_silent() {
+        party.serve(TICK, &mut |seat, incoming, answers| {
+            storm.take(seat, incoming, answers)
+        })?;
+    }
+    let unanswered = storm.present as u64;
+    drop(party);
     let after = resident(plan);
     Ok(Phases {
         phases: vec![phase],
         memory: memory([before, after, after]),
         held: (0, "connection"),
-        latency: Some(latency),
+        latency: Some(storm.latency),
+        failed: Some(storm.failed + unanswered),
         ..Phases::default()
     })
 }
@@ -239,6 +324,7 @@ mod tests {
             panic!("no plan");
         };
         let mut guest = Guest::new(&plan, 0).unwrap();
+        guest.stage = Stage::ConnAck;
         let mut answers = Vec::new();
         assert!(
             guest

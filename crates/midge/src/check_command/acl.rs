@@ -10,12 +10,12 @@ use midge_access::{Action, Client};
 use midge_codec::topic;
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError};
+use crate::options::{Command, Id, Opt, UsageError, flag, valued};
 use crate::terminal;
 
-use super::{EXIT_FAULT, flag, misused, valued};
+use super::{EXIT_FAULT, misused};
 
-pub(super) const ACL: Command = Command {
+pub(crate) const ACL: Command = Command {
     name: "midge check acl",
     about: "Says whether a client may do something by an access file, and names the line that decides. \
             Without a topic, the file alone is checked. Ends with status 0 when everything that was asked \

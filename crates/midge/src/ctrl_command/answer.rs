@@ -59,6 +59,7 @@ fn print(command: &str, data: Option<&Value>) -> Option<String> {
         _ if kind("getDetails") => details(data?),
         _ if kind("listPlugins") => plugins(member("plugins")?)?,
         _ if kind("listListeners") => listeners(member("listeners")?)?,
+        _ if kind("listBans") => bans(member("bans")?)?,
         _ => String::new(),
     })
 }
@@ -259,6 +260,24 @@ fn listeners(list: &Value) -> Option<String> {
         }
         let tls = listener.get("tls").and_then(Value::as_bool) == Some(true);
         let _ = writeln!(out, "  TLS:               {tls}\n");
+    }
+    Some(out)
+}
+
+fn bans(list: &Value) -> Option<String> {
+    let mut out = String::new();
+    for ban in list.as_array()? {
+        let ban = ban.as_object()?;
+        let (kind, name) = match text(ban, "address") {
+            Some(address) => ("address", address),
+            None => ("user", text(ban, "username")?),
+        };
+        let number = |key: &str| ban.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let (seconds, failures) = (number("seconds"), number("failures"));
+        let _ = writeln!(
+            out,
+            "{kind:<7} {name} ({seconds} s, {failures} failed logins)"
+        );
     }
     Some(out)
 }

@@ -1,10 +1,12 @@
 //! Dynamic security: its file, its state, and what administrators change while the broker runs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use midge_access::Client;
-use midge_access::dynsec::{Effects, FirstPassword, State, Surroundings};
+use midge_access::dynsec::{Connections, Effects, FirstPassword, State, Surroundings, needs};
+use midge_access::passwords::Verifier;
 use midge_broker::ControlRequest;
 
 use super::files::{self, Stamp};
@@ -17,6 +19,8 @@ pub(super) const PASSWORD_VARIABLE: &str = "MOSQUITTO_DYNSEC_PASSWORD";
 /// One file of dynamic security, and what it says now.
 pub(super) struct Dynsec {
     path: PathBuf,
+    /// Held while the state is changed and written; taken before `inner`.
+    writing: Mutex<()>,
     inner: Mutex<Inner>,
 }
 
@@ -31,17 +35,64 @@ pub(super) struct Carried {
     pub(super) effects: Effects,
 }
 
-/// Random bytes for salts; connected clients are not known here.
-struct Here;
+/// What a request needs that is slow, made before the state is locked.
+#[derive(Default)]
+struct Prepared {
+    hashes: HashMap<String, Verifier>,
+    connections: Vec<Connection>,
+}
 
-impl Surroundings for Here {
-    fn addresses(&self, _user_name: &str, _client_id: Option<&str>) -> Vec<String> {
-        Vec::new()
+/// A connected client, as `getClient` tells of it.
+pub(super) struct Connection {
+    pub(super) user_name: Box<str>,
+    pub(super) client_id: Box<str>,
+    pub(super) address: String,
+}
+
+impl Surroundings for Prepared {
+    fn addresses(&self, user_name: &str, client_id: Option<&str>) -> Vec<String> {
+        let of_user = |connection: &&Connection| {
+            *connection.user_name == *user_name
+                && client_id.is_none_or(|client_id| *connection.client_id == *client_id)
+        };
+        // In the order of user names.
+        let start = self
+            .connections
+            .partition_point(|connection| *connection.user_name < *user_name);
+        let rest = self.connections.get(start..).unwrap_or_default();
+        rest.iter()
+            .take_while(|connection| *connection.user_name == *user_name)
+            .filter(of_user)
+            .map(|connection| connection.address.clone())
+            .collect()
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
         random(bytes);
     }
+
+    fn hash(&mut self, password: &str) -> Verifier {
+        match self.hashes.get(password) {
+            // A password that two users get has one salt then, for which the same request is to blame.
+            Some(verifier) => verifier.clone(),
+            None => new_password(password),
+        }
+    }
+}
+
+/// Hashes with what a state without anything prepared has.
+fn new_password(password: &str) -> Verifier {
+    struct Plain;
+    impl Surroundings for Plain {
+        fn addresses(&self, _: &str, _: Option<&str>) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn random(&mut self, bytes: &mut [u8]) {
+            random(bytes);
+        }
+    }
+    Plain.hash(password)
 }
 
 pub(super) fn random(bytes: &mut [u8]) {
@@ -65,6 +116,7 @@ impl Dynsec {
         let (state, stamp) = load(&path, logger)?;
         Ok(Self {
             path,
+            writing: Mutex::new(()),
             inner: Mutex::new(Inner {
                 state,
                 stamp: Some(stamp),
@@ -81,6 +133,8 @@ impl Dynsec {
     /// # Errors
     /// What is to be told the operator; the state is as it was.
     pub(super) fn reread(&self, logger: &Logger) -> Result<bool, String> {
+        // What is being written here is nobody else's.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inner = self.lock();
         if Stamp::look(&self.path) == inner.stamp {
             return Ok(false);
@@ -98,21 +152,42 @@ impl Dynsec {
         look(&self.lock().state)
     }
 
-    /// Carries out a request, and keeps what it changes before it is answered.
-    pub(super) fn control(&self, request: &ControlRequest, logger: &Logger) -> Carried {
+    /// Carries out a request, and keeps what it changes before it is answered. Logins wait for none of
+    /// what is slow: hashing, `connected` and the disk.
+    pub(super) fn control(
+        &self,
+        request: &ControlRequest,
+        logger: &Logger,
+        connected: impl FnOnce(Connections) -> Vec<Connection>,
+    ) -> Carried {
+        let needs = needs(&request.payload);
+        let hash = |password: String| {
+            let verifier = new_password(&password);
+            (password, verifier)
+        };
+        let mut prepared = Prepared {
+            hashes: needs.passwords.into_iter().map(hash).collect(),
+            connections: connected(needs.connections),
+        };
+        prepared
+            .connections
+            .sort_by(|one, other| one.user_name.cmp(&other.user_name));
+        // What is written stands in the order in which it was carried out.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inner = self.lock();
         let admin = Client {
             id: &request.client_id,
             user_name: request.user_name.as_deref(),
         };
-        let outcome = inner.state.control(&request.payload, admin, &mut Here);
+        let outcome = inner.state.control(&request.payload, admin, &mut prepared);
         for line in outcome.log {
             logger.log(Kind::Information, line);
         }
-        if outcome.save {
-            let json = inner.state.to_json();
+        let json = outcome.save.then(|| inner.state.to_json());
+        drop(inner);
+        if let Some(json) = json {
             match files::replace(&self.path, json.as_bytes()) {
-                Ok(()) => inner.stamp = Stamp::look(&self.path),
+                Ok(()) => self.lock().stamp = Stamp::look(&self.path),
                 Err(error) => logger.log(
                     Kind::Error,
                     format!(

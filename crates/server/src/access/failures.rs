@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use midge_access::lockout::{Lockout, Settings};
-use midge_broker::{ConnId, LoginAnswer};
+use midge_access::dynsec::BanBook;
+use midge_access::lockout::{Ban, Lockout, Settings, Subject};
+use midge_broker::{ConnId, Limit, Limits, LoginAnswer, Time};
 
 use super::attempt::{Refused, Who};
 use crate::log::{Kind, Logger, escape};
@@ -21,12 +22,18 @@ const NAME_CHARS_SHOWN: usize = 100;
 const BANS_LOGGED_MAX: usize = 1_000;
 
 /// Who failed to log in lately, on any listener.
-pub(super) struct Failures(Mutex<Lockout<RandomState>>);
+pub(super) struct Failures {
+    lockout: Mutex<Lockout<RandomState>>,
+    pub(super) limits: Arc<Limits>,
+}
 
 impl Failures {
     pub(super) fn new() -> Self {
         let lockout = Lockout::new(Settings::default(), RandomState::new());
-        Self(Mutex::new(lockout))
+        Self {
+            lockout: Mutex::new(lockout),
+            limits: Arc::default(),
+        }
     }
 
     pub(super) fn set(&self, settings: Settings) {
@@ -42,6 +49,15 @@ impl Failures {
         let left = ban.until.saturating_sub(now).as_secs() + 1;
         let why = format!("{} is banned for {left} s more", ban.subject);
         Some(Refused::new("auth_fail_max", why))
+    }
+
+    /// The bans, for administrators.
+    pub(super) fn book(&self, now: Duration) -> Book<'_> {
+        Book {
+            lockout: self.lock(),
+            now,
+            banned: Vec::new(),
+        }
     }
 
     /// Writes a line for each ban, up to [`BANS_LOGGED_MAX`].
@@ -81,13 +97,41 @@ impl Failures {
         let failed = self.lock().failed(now, who.address, user_name, tried);
         logger.log(Kind::Notice, line(who, refused, failed.failures));
         for ban in &failed.bans {
+            let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            self.limits.reached(Limit::FailedLogins, Time(at));
             logger.log(Kind::Warning, format!("Login ban: {ban}."));
         }
         failed.delay
     }
 
     fn lock(&self) -> MutexGuard<'_, Lockout<RandomState>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bans while an administrator looks at them.
+pub(super) struct Book<'a> {
+    lockout: MutexGuard<'a, Lockout<RandomState>>,
+    now: Duration,
+    /// Who has been banned by this request.
+    pub(super) banned: Vec<Subject>,
+}
+
+impl BanBook for Book<'_> {
+    fn list(&self) -> Vec<(Ban, u64)> {
+        let left = |ban: &Ban| ban.until.saturating_sub(self.now).as_secs() + 1;
+        let bans = self.lockout.bans(self.now);
+        bans.map(|ban| (ban.clone(), left(&ban))).collect()
+    }
+
+    fn ban(&mut self, subject: &Subject, length: Option<Duration>) -> Ban {
+        let length = length.unwrap_or_else(|| self.lockout.settings().ban);
+        self.banned.push(subject.clone());
+        self.lockout.ban(self.now, subject, length)
+    }
+
+    fn lift(&mut self, subject: &Subject) -> bool {
+        self.lockout.lift(subject)
     }
 }
 

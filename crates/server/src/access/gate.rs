@@ -4,22 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use midge_access::passwords::{self, DecoyKey, PasswordFile};
+use midge_access::passwords::{DecoyKey, Mark, PasswordFile, Verifier};
 use midge_access::scram::Mechanism;
 use midge_access::tokens::HashKey;
 use midge_access::tokens::oauthbearer;
-use midge_access::{Client, acl, dynsec};
-use midge_broker::{Identity, Method, Rights, Shown, Time};
+use midge_access::{Client, acl};
+use midge_broker::{Identity, Method, Reviewed, Rights, Shown, Time};
 use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
+use super::check::{Check, Rests, VerifiedLogins};
 use super::dynsec::Dynsec;
 use super::files::{ReadAhead, Stamp};
 use super::http::Backend;
 use super::rights::{ClientRights, LoginRules};
 use super::scram;
 use super::tokens::{TOKEN, TokenLogin, Tokens};
-use crate::config::ListenerSettings;
+use crate::config::{AuthMethod, ListenerSettings};
 use crate::log::{Kind, Logger};
 
 /// The methods and rules of one listener, as its files say at the moment.
@@ -31,6 +32,8 @@ pub(super) struct Gate {
     pub(super) dynsec: Option<Arc<Dynsec>>,
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) http: Option<Arc<Backend>>,
+    pub(super) hash_key: HashKey,
+    verified: Arc<VerifiedLogins>,
     /// The files that were read, to notice changes.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
@@ -47,6 +50,7 @@ pub(super) struct Open {
 pub(super) struct Means<'a> {
     pub(super) decoys: [u8; 32],
     pub(super) hash_key: HashKey,
+    pub(super) verified: &'a Arc<VerifiedLogins>,
     pub(super) now: Duration,
     pub(super) logger: &'a Logger,
     pub(super) ahead: &'a ReadAhead,
@@ -73,28 +77,13 @@ pub(super) struct HttpCheck {
     pub(super) password: Option<Box<[u8]>>,
 }
 
-/// How far a check has come.
-pub(super) enum Checked {
-    Judged(Verdict),
-    /// Nobody here knows the user.
-    AskHttp(Box<HttpCheck>),
-}
-
-/// A password that is to be checked, on a thread that serves nobody else.
-pub(super) struct Check {
-    passwords: Option<passwords::Check>,
-    dynsec: Option<dynsec::Check>,
-    password: Option<Box<[u8]>>,
-    accepted: Box<Identity>,
-    /// Who is asked when nobody here knows the user.
-    gate: Option<Arc<Gate>>,
-}
-
 /// What a login has brought beside a name.
 #[derive(Default)]
 pub(super) struct Brought {
     pub(super) rules: Option<Arc<LoginRules>>,
     pub(super) expires: Option<Time>,
+    /// What the login rests on.
+    pub(super) seal: u64,
     /// What ends an enhanced authentication.
     pub(super) method: Option<Method>,
 }
@@ -102,9 +91,8 @@ pub(super) struct Brought {
 /// What the log calls the methods.
 pub(super) const ANONYMOUS: &str = "allow_anonymous";
 const CERTIFICATE: &str = "certificate";
-const PASSWORD_FILE: &str = "password_file";
-const DYNSEC: &str = "dynamic security";
 const ENHANCED: &str = "enhanced authentication";
+const ORDER: &str = "auth_order";
 
 impl From<Refused> for Judged {
     fn from(refused: Refused) -> Self {
@@ -136,6 +124,8 @@ impl Gate {
             dynsec: None,
             tokens: None,
             http: None,
+            hash_key: means.hash_key.clone(),
+            verified: Arc::clone(means.verified),
             stamps: Vec::new(),
         };
         if let Some(path) = &settings.password_file {
@@ -232,7 +222,11 @@ impl Gate {
         said: Option<&str>,
         password: Option<Box<[u8]>>,
         shown: &Shown,
+        now: Duration,
     ) -> Judged {
+        if let Some(order) = &self.settings.auth_order {
+            return self.judge_in_order(order, who, said, password, shown, now);
+        }
         if self.settings.certificate_name().is_some() {
             return Judged::At(self.judge_certificate(who, shown.certificate_name.as_ref()));
         }
@@ -269,21 +263,186 @@ impl Gate {
             let why = "no password_file and no plugin knows users, and it is false";
             return Refused::new(ANONYMOUS, why).into();
         }
-        let accepted = match self.identity(who, Some(user_name), Brought::default()) {
+        self.check_password(who, user_name, password, (true, true), asks_http, now)
+    }
+
+    /// Has a password checked, by the password file and dynamic security as far as these are asked.
+    fn check_password(
+        self: &Arc<Self>,
+        who: &Who,
+        user_name: &Arc<str>,
+        password: Option<Box<[u8]>>,
+        (by_file, by_dynsec): (bool, bool),
+        asks_http: bool,
+        now: Duration,
+    ) -> Judged {
+        let mut accepted = match self.identity(who, Some(user_name), Brought::default()) {
             Ok(accepted) => accepted,
             Err(refused) => return refused.into(),
         };
         let client_id = accepted.client_id.as_ref().unwrap_or(&who.client_id);
-        let dynsec = self.dynsec.as_ref();
+        let file = self.passwords.as_ref().filter(|_| by_file);
+        let dynsec = self.dynsec.as_ref().filter(|_| by_dynsec);
+        let check = dynsec.and_then(|dynsec| {
+            dynsec.with(|state| state.login(Some(user_name), client_id, password.is_some()))
+        });
+        let rests = |stored: &Verifier| Rests {
+            mark: password
+                .as_deref()
+                .and_then(|password| Mark::of(&self.hash_key, user_name, password, stored)),
+            seal: self.hash_key.seal(user_name, stored),
+        };
+        let by_file = file.and_then(|file| file.verifier(user_name)).map(rests);
+        let by_dynsec = check.as_ref().and_then(|check| check.verifier()).map(rests);
+        for rests in [by_file, by_dynsec].into_iter().flatten() {
+            if let Some(mark) = rests.mark
+                && self.verified.lock().is_known(&mark, now)
+            {
+                accepted.seal = rests.seal;
+                return Judged::At(Verdict::Accepted(accepted));
+            }
+        }
         Judged::Checks(Pending::Password(Box::new(Check {
-            passwords: self.passwords.as_ref().map(|file| file.check(user_name)),
-            dynsec: dynsec.and_then(|dynsec| {
-                dynsec.with(|state| state.login(Some(user_name), client_id, password.is_some()))
-            }),
+            passwords: file.map(|file| file.check(user_name)),
+            dynsec: check,
             password,
             accepted,
+            by_file,
+            by_dynsec,
+            verified: Arc::clone(&self.verified),
             gate: asks_http.then(|| Arc::clone(self)),
         })))
+    }
+
+    /// Judges a login by the methods of `auth_order`: the first that knows it decides.
+    fn judge_in_order(
+        self: &Arc<Self>,
+        order: &[AuthMethod],
+        who: &Who,
+        said: Option<&str>,
+        password: Option<Box<[u8]>>,
+        shown: &Shown,
+        now: Duration,
+    ) -> Judged {
+        for (place, method) in order.iter().enumerate() {
+            match method {
+                AuthMethod::Certificate if self.settings.certificate_name().is_some() => {
+                    if shown.certificate_name.is_some() {
+                        return Judged::At(
+                            self.judge_certificate(who, shown.certificate_name.as_ref()),
+                        );
+                    }
+                }
+                AuthMethod::OAuth => {
+                    if let Some(token) = self.token_of(said, password.as_deref(), shown) {
+                        return self.token(who, token, None, false);
+                    }
+                }
+                AuthMethod::PasswordFile | AuthMethod::Dynsec => {
+                    if let Some(user_name) = &who.user_name
+                        && self.has(*method)
+                    {
+                        let rest = order.get(place..).unwrap_or_default();
+                        let http = rest.contains(&AuthMethod::Http) && self.http.is_some();
+                        let knows = rest.iter().find(|method| self.knows(**method, user_name));
+                        // Where nobody knows the user, that must not cost less.
+                        let by = *knows.unwrap_or(method);
+                        let asked = (by == AuthMethod::PasswordFile, by == AuthMethod::Dynsec);
+                        let asks_http = http && knows.is_none();
+                        return self
+                            .check_password(who, user_name, password, asked, asks_http, now);
+                    }
+                }
+                AuthMethod::Http if self.http.is_some() => {
+                    let gate = Arc::clone(self);
+                    let check = HttpCheck { gate, password };
+                    return Judged::Checks(Pending::Http(Box::new(check)));
+                }
+                AuthMethod::Anonymous if who.user_name.is_none() => {
+                    return Judged::At(self.judge_anonymous(who));
+                }
+                AuthMethod::Certificate | AuthMethod::Http | AuthMethod::Anonymous => {}
+            }
+        }
+        let tried = password.unwrap_or_default();
+        Refused::guess(ORDER, "no method in it knows this login", &tried).into()
+    }
+
+    /// Whether a method that checks passwords has something to check them by.
+    const fn has(&self, method: AuthMethod) -> bool {
+        match method {
+            AuthMethod::PasswordFile => self.passwords.is_some(),
+            AuthMethod::Dynsec => self.dynsec.is_some(),
+            _ => false,
+        }
+    }
+
+    fn knows(&self, method: AuthMethod, user_name: &str) -> bool {
+        match method {
+            AuthMethod::PasswordFile => {
+                let file = self.passwords.as_ref();
+                file.is_some_and(|file| file.contains(user_name))
+            }
+            AuthMethod::Dynsec => {
+                let dynsec = self.dynsec.as_ref();
+                dynsec.is_some_and(|dynsec| dynsec.with(|state| state.contains(user_name)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a method is asked at all.
+    fn asks(&self, method: AuthMethod) -> bool {
+        let order = self.settings.auth_order.as_ref();
+        order.is_none_or(|order| order.contains(&method))
+    }
+
+    /// What the login of a user of the password file rests on.
+    pub(super) fn seal_of_file(&self, user_name: &str) -> u64 {
+        let stored = self
+            .passwords
+            .as_ref()
+            .and_then(|file| file.verifier(user_name));
+        stored.map_or(0, |stored| self.hash_key.seal(user_name, stored))
+    }
+
+    /// Why a client may not stay, by its name and what its login rests on; the rules of a login that others
+    /// have judged hold as long as it.
+    pub(super) fn objects(&self, client: &Reviewed<'_>, is_by_others: bool) -> Option<String> {
+        if is_by_others {
+            return None;
+        }
+        let Some(user_name) = client.user_name else {
+            let lets_in = self.settings.allow_anonymous && self.asks(AuthMethod::Anonymous);
+            let why = "clients without a user name are not let in any more";
+            return (!lets_in).then(|| why.to_owned());
+        };
+        let certificates = self.settings.certificate_name().is_some();
+        if client.seal == 0 && certificates && self.asks(AuthMethod::Certificate) {
+            return None;
+        }
+        if self.passwords.is_none() && self.dynsec.is_none() && self.settings.allow_anonymous {
+            return None;
+        }
+        let holds =
+            self.asks(AuthMethod::PasswordFile) && self.seal_of_file(user_name) == client.seal;
+        let holds_in_dynsec = || {
+            let dynsec = self
+                .dynsec
+                .as_ref()
+                .filter(|_| self.asks(AuthMethod::Dynsec));
+            let seal = |dynsec: &Arc<Dynsec>| {
+                dynsec.with(|state| {
+                    let stored = state.verifier(user_name)?;
+                    Some(self.hash_key.seal(user_name, stored))
+                })
+            };
+            dynsec.and_then(seal) == Some(client.seal)
+        };
+        if client.seal != 0 && (holds || holds_in_dynsec()) {
+            return None;
+        }
+        Some("what its login rests on has changed: user, password or methods".to_owned())
     }
 
     /// Has a token judged.
@@ -311,7 +470,9 @@ impl Gate {
         password: Option<&[u8]>,
         shown: &Shown,
     ) -> bool {
-        let is_certified = self.settings.certificate_name().is_some();
+        let is_certified = self.settings.certificate_name().is_some()
+            && (self.settings.auth_order.is_none()
+                || (self.asks(AuthMethod::Certificate) && shown.certificate_name.is_some()));
         is_certified || self.token_of(said, password, shown).is_some()
     }
 
@@ -322,7 +483,10 @@ impl Gate {
         password: Option<&[u8]>,
         shown: &Shown,
     ) -> Option<Box<str>> {
-        let tokens = self.tokens.as_ref()?;
+        let tokens = self
+            .tokens
+            .as_ref()
+            .filter(|_| self.asks(AuthMethod::OAuth))?;
         let in_header = || {
             let header = shown.authorization.as_deref()?;
             oauthbearer::bearer_token(header).map(Into::into)
@@ -344,7 +508,12 @@ impl Gate {
 
     /// Whether enhanced authentication has a place here: not where certificates say who comes.
     pub(super) const fn offers_methods(&self) -> bool {
-        self.settings.certificate_name().is_none()
+        self.settings.certificate_name().is_none() || self.settings.auth_order.is_some()
+    }
+
+    /// Whether tokens are taken by an authentication method.
+    pub(super) fn offers_tokens(&self) -> bool {
+        self.tokens.is_some() && self.offers_methods() && self.asks(AuthMethod::OAuth)
     }
 
     /// The password file, if an authentication method of that name can use it.
@@ -353,7 +522,11 @@ impl Gate {
     /// `[MQTT5-4.12.0-1]`: the method is not offered.
     pub(super) fn scram(&self, name: &str) -> Result<(&PasswordFile, Mechanism), Refused> {
         match (&self.passwords, scram::mechanism(name)) {
-            (Some(file), Some(mechanism)) if self.offers_methods() => Ok((file, mechanism)),
+            (Some(file), Some(mechanism))
+                if self.offers_methods() && self.asks(AuthMethod::PasswordFile) =>
+            {
+                Ok((file, mechanism))
+            }
             _ => {
                 let why = format!("the authentication method '{name}' is not offered");
                 Err(Refused::new(ENHANCED, why).because(ReasonCode::BAD_AUTHENTICATION_METHOD))
@@ -386,6 +559,7 @@ impl Gate {
             client_id: takes_name.then(|| Arc::clone(client_id)),
             user_name: user_name.map(Arc::clone),
             expires: brought.expires,
+            seal: brought.seal,
             method: brought.method,
         }))
     }
@@ -430,46 +604,5 @@ impl Gate {
             dynsec: dynsec.map(|dynsec| dynsec.with(|state| state.rules(client))),
             login,
         }))
-    }
-}
-
-impl Check {
-    /// Checks the password: by the password file, and by dynamic security for users that it knows.
-    pub(super) fn run(self) -> Checked {
-        let password = self.password.as_deref();
-        let tried = password.unwrap_or_default();
-        let mut refused = Refused::guess(PASSWORD_FILE, "wrong password", tried);
-        let mut is_known = false;
-        if let Some(check) = &self.passwords {
-            if check.run(password) {
-                return Checked::Judged(Verdict::Accepted(self.accepted));
-            }
-            is_known = check.is_known();
-            if !is_known {
-                "the user is not in the password file".clone_into(&mut refused.why);
-            }
-        }
-        match self.dynsec.map(|check| check.verify(tried)) {
-            Some(dynsec::LoginVerdict::Accepted) => {
-                return Checked::Judged(Verdict::Accepted(self.accepted));
-            }
-            Some(dynsec::LoginVerdict::Refused(refusal)) => {
-                is_known = true;
-                refused = Refused::guess(DYNSEC, refusal.to_string(), tried);
-            }
-            Some(dynsec::LoginVerdict::Unknown) if self.passwords.is_none() => {
-                refused = Refused::guess(DYNSEC, "the user is unknown", tried);
-            }
-            Some(dynsec::LoginVerdict::Unknown) => {}
-            None if password.is_none() => "no password was given".clone_into(&mut refused.why),
-            None => {}
-        }
-        match self.gate {
-            Some(gate) if !is_known => Checked::AskHttp(Box::new(HttpCheck {
-                gate,
-                password: self.password,
-            })),
-            _ => Checked::Judged(refused.into()),
-        }
     }
 }

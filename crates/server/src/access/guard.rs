@@ -1,20 +1,26 @@
 //! The door: which gate a login comes to, and the threads that check passwords.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use midge_access::dynsec::{CONTROL_TOPIC, Effects, Who as Account};
-use midge_access::lockout;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use midge_access::Client;
+use midge_access::dynsec::{
+    BROKER_TOPIC, BanBook, BrokerFacts, CONTROL_TOPIC, Connections, Effects, Who as Account,
+    broker_control,
+};
+use midge_access::lockout::{self, Subject};
 use midge_access::tokens::HashKey;
-use midge_broker::{ControlRequest, Login, LoginAnswer, Review, Reviewed};
+use midge_broker::{ControlRequest, Limits, Login, LoginAnswer, Review, Reviewed};
 use midge_codec::ReasonCode;
 use midge_reactor::{Clock, Sender as ToMailbox, cores, spawn};
 
 use super::attempt::Who;
-use super::dynsec::Dynsec;
+use super::check::VerifiedLogins;
+use super::dynsec::{Connection, Dynsec};
 use super::failures::{Failures, Held};
 use super::files::ReadAhead;
 use super::gate::{Gate, Judged, Means, Open, Pending};
@@ -29,6 +35,9 @@ use crate::mail::{Reviewer, WorkerMail};
 /// Logins and requests that may wait. Who comes when there are more is told to try again.
 pub(super) const JOBS_MAX: usize = 4_096;
 
+/// How long workers have to tell who is connected.
+const ASK_TIME: Duration = Duration::from_secs(2);
+
 /// How often the files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -39,10 +48,17 @@ pub(super) struct Inner {
     gates: RwLock<Gates>,
     pub(super) jobs: Sender<Job>,
     waiting: Receiver<Job>,
+    /// Milliseconds that a login may wait: whoever it is for has gone then, and a queue of such logins must
+    /// not keep out those who come.
+    patience_ms: AtomicU64,
+    /// The broker ends; nobody waits for an answer any more.
+    ends: AtomicBool,
     workers: OnceLock<Vec<ToMailbox<WorkerMail>>>,
     /// Wakes the thread that keeps the times.
     pub(super) wake: Sender<Wake>,
     wakes: Receiver<Wake>,
+    facts: RwLock<Option<BrokerFacts>>,
+    verified: Arc<VerifiedLogins>,
     pub(super) failures: Failures,
     pub(super) held: Held,
     pub(super) dialogues: Dialogues,
@@ -65,6 +81,8 @@ pub(super) enum Job {
     Check {
         who: Who,
         pending: Pending,
+        /// When it began to wait.
+        since: Duration,
     },
     /// Its keys have been fetched.
     Again(Box<TokenLogin>),
@@ -92,6 +110,7 @@ pub(crate) struct Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        self.inner.ends.store(true, Relaxed);
         for _ in &self.threads {
             let _ = self.inner.jobs.send(Job::End);
         }
@@ -112,9 +131,13 @@ impl Guard {
             gates: RwLock::default(),
             jobs,
             waiting,
+            patience_ms: AtomicU64::new(u64::MAX),
+            ends: AtomicBool::new(false),
             workers: OnceLock::new(),
             wake,
             wakes,
+            facts: RwLock::default(),
+            verified: Arc::new(VerifiedLogins::new()),
             failures: Failures::new(),
             held: Held::default(),
             dialogues: Dialogues::default(),
@@ -195,9 +218,30 @@ impl Guard {
         Ok(())
     }
 
+    /// What requests about the broker are told; nothing if they are not answered.
+    pub(crate) fn set_facts(&self, facts: Option<BrokerFacts>) {
+        *self.0.facts.write().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    /// Where it is counted how often limits are reached.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.failures.limits)
+    }
+
     /// Sets what is banned when.
     pub(crate) fn set_lockout(&self, settings: lockout::Settings) {
         self.0.failures.set(settings);
+    }
+
+    /// Sets how long a login may wait to be checked.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.0.patience_ms.store(millis, Relaxed);
+    }
+
+    /// Sets how long a password that was right is not hashed again.
+    pub(crate) fn set_cache(&self, lifetime: Duration) {
+        self.0.verified.lock().set_lifetime(lifetime);
     }
 
     /// Tells the log who is banned.
@@ -211,6 +255,10 @@ impl Guard {
         let mut topics = Vec::new();
         if !gates.dynsec.is_empty() {
             topics.push(CONTROL_TOPIC.into());
+        }
+        let facts = self.0.facts.read().unwrap_or_else(PoisonError::into_inner);
+        if facts.is_some() {
+            topics.push(BROKER_TOPIC.into());
         }
         topics
     }
@@ -274,6 +322,7 @@ impl Inner {
             ahead,
             decoys: self.decoys,
             hash_key: self.hash_key.clone(),
+            verified: &self.verified,
             now: self.now(),
             logger: &self.logger,
         }
@@ -292,12 +341,26 @@ impl Inner {
         }
     }
 
+    fn is_late(&self, since: Duration) -> bool {
+        let patience = Duration::from_millis(self.patience_ms.load(Relaxed));
+        self.now().saturating_sub(since) >= patience
+    }
+
     /// Does what waits.
     fn work(self: &Arc<Self>) {
         for job in &self.waiting {
+            if self.ends.load(Relaxed) {
+                return;
+            }
             match job {
                 Job::End => return,
-                Job::Check { who, pending } => self.check(who, pending),
+                Job::Check { who, since, .. } if self.is_late(since) => {
+                    let why = "its login has waited for too long".to_owned();
+                    let answer = LoginAnswer::Refused(ReasonCode::SERVER_BUSY, why);
+                    let conn = who.conn;
+                    self.mail(who.worker, WorkerMail::LoggedIn { conn, answer });
+                }
+                Job::Check { who, pending, .. } => self.check(who, pending),
                 Job::Again(login) => self.judge_token(login),
                 Job::Control { worker, request } => self.control(worker, &request),
             }
@@ -336,10 +399,12 @@ impl Inner {
         let dynsec = gate.and_then(|gate| gate.dynsec.clone());
         let answer = match dynsec {
             Some(dynsec) if *request.topic == *CONTROL_TOPIC => {
-                let carried = dynsec.control(request, &self.logger);
+                let connected = |whose| self.connections(whose, request.listener.number);
+                let carried = dynsec.control(request, &self.logger, connected);
                 self.apply(&dynsec, carried.effects);
                 carried.response
             }
+            _ if *request.topic == *BROKER_TOPIC => self.broker_control(request),
             _ => r#"{"error":"endpoint not available"}"#.to_owned(),
         };
         self.mail(
@@ -350,6 +415,84 @@ impl Inner {
                 answer: answer.into_bytes().into(),
             },
         );
+    }
+
+    fn broker_control(&self, request: &ControlRequest) -> String {
+        let facts = self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(facts) = facts.clone() else {
+            return r#"{"error":"endpoint not available"}"#.to_owned();
+        };
+        let admin = Client {
+            id: &request.client_id,
+            user_name: request.user_name.as_deref(),
+        };
+        let mut book = self.failures.book(self.now());
+        // Where nobody has rules, nobody was asked whether the client may do that.
+        let bans = request.has_rights.then_some(&mut book as &mut dyn BanBook);
+        let outcome = broker_control(&request.payload, admin, &facts, bans);
+        let banned = std::mem::take(&mut book.banned);
+        drop(book);
+        for line in outcome.log {
+            self.logger.log(Kind::Notice, line);
+        }
+        if !banned.is_empty() {
+            self.review(Arc::new(move |client: &Reviewed<'_>| {
+                let address = client
+                    .address
+                    .map(|address| Subject::of_address(address.ip()));
+                let is_banned = |subject: &Subject| match subject {
+                    Subject::User(name) => client.user_name == Some(&**name),
+                    Subject::Address(_) => address.as_ref() == Some(subject),
+                };
+                if banned.iter().any(is_banned) {
+                    let why = "an administrator has banned the client".to_owned();
+                    return Review::Goes(ReasonCode::BANNED, why);
+                }
+                Review::Stays
+            }));
+        }
+        outcome.response
+    }
+
+    /// The connected clients of a listener's users. All workers are asked; one that does not answer soon
+    /// is left out.
+    fn connections(&self, whose: Connections, listener: u64) -> Vec<Connection> {
+        if whose == Connections::None {
+            return Vec::new();
+        }
+        let dynsec = self.gate(listener).and_then(|gate| gate.dynsec.clone());
+        let gates = self.gates().by_listener.clone();
+        let (tell, told) = unbounded();
+        let reviewer = move |client: &Reviewed<'_>| {
+            let is_asked_for = client.user_name.is_some_and(|name| match &whose {
+                Connections::None => false,
+                Connections::Of(names) => names.contains(name),
+                Connections::All => true,
+            });
+            let gate = gates.get(&client.listener.number);
+            let used = gate.and_then(|gate| gate.dynsec.as_ref());
+            let is_here = used
+                .zip(dynsec.as_ref())
+                .is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+            if let (true, true, Some(user_name)) = (is_asked_for, is_here, client.user_name) {
+                let address = client.address.map(|address| address.ip().to_canonical());
+                // Who asked has stopped waiting.
+                let _ = tell.send(Connection {
+                    user_name: user_name.into(),
+                    client_id: client.client_id.into(),
+                    address: address.map_or_else(String::new, |address| address.to_string()),
+                });
+            }
+            Review::Stays
+        };
+        self.review(Arc::new(reviewer));
+        let deadline = std::time::Instant::now() + ASK_TIME;
+        let mut connections = Vec::new();
+        // It ends when all workers have let go of the question.
+        while let Ok(connection) = told.recv_deadline(deadline) {
+            connections.push(connection);
+        }
+        connections
     }
 
     /// Lets a change of dynamic security reach who is connected.
@@ -387,15 +530,14 @@ impl Inner {
     }
 
     fn review_all(&self) {
+        self.verified.lock().clear();
         let gates = self.gates().by_listener.clone();
         self.review(Arc::new(move |client: &Reviewed<'_>| {
             let Some(gate) = gates.get(&client.listener.number) else {
                 return Review::Stays;
             };
             let rules = login_rules(client);
-            let is_anonymous = client.user_name.is_none() && rules.is_none();
-            if is_anonymous && !gate.settings().allow_anonymous {
-                let why = "clients without a user name are not let in any more".to_owned();
+            if let Some(why) = gate.objects(client, rules.is_some()) {
                 return Review::Goes(ReasonCode::NOT_AUTHORIZED, why);
             }
             Review::Has(gate.rights(client.client_id, client.user_name, rules))

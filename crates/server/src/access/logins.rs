@@ -12,9 +12,10 @@ use midge_broker::{LoginAnswer, Method, Says, Shown, Time};
 use midge_codec::ReasonCode;
 
 use super::attempt::{Refused, Verdict, Who};
+use super::check::Checked;
 use super::dynsec;
 use super::failures::HeldAnswer;
-use super::gate::{Brought, Checked, Gate, HttpCheck, Judged, Pending};
+use super::gate::{Brought, Gate, HttpCheck, Judged, Pending};
 use super::guard::{Inner, JOBS_MAX, Job, Wake};
 use super::http::HTTP;
 use super::rights::LoginRules;
@@ -57,7 +58,7 @@ impl Inner {
                 user_name,
                 password,
                 method: None,
-            } => gate.judge(who, user_name.as_deref(), password, shown),
+            } => gate.judge(who, user_name.as_deref(), password, shown, self.now()),
             Says::Connect {
                 method: Some(method),
                 ..
@@ -69,8 +70,7 @@ impl Inner {
 
     fn begin_method(&self, gate: &Arc<Gate>, who: &mut Who, method: &Method) -> Judged {
         let message = method.data.as_deref().unwrap_or_default();
-        let takes_tokens = gate.tokens.is_some() && gate.offers_methods();
-        if *method.name == *oauthbearer::METHOD && takes_tokens {
+        if *method.name == *oauthbearer::METHOD && gate.offers_tokens() {
             return match oauthbearer::Credentials::parse(message) {
                 Ok(credentials) => {
                     let token = credentials.token.unwrap_or_default().into();
@@ -112,6 +112,7 @@ impl Inner {
         };
         let brought = Brought {
             method: Some(shown.method),
+            seal: gate.seal_of_file(&shown.user_name),
             ..Brought::default()
         };
         match gate.identity(&shown.who, Some(&shown.user_name), brought) {
@@ -122,7 +123,11 @@ impl Inner {
 
     /// Has something checked by a thread of its own.
     pub(super) fn queue(&self, who: Who, pending: Pending) -> Option<LoginAnswer> {
-        match self.jobs.try_send(Job::Check { who, pending }) {
+        match self.jobs.try_send(Job::Check {
+            who,
+            pending,
+            since: self.now(),
+        }) {
             Ok(()) => None,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 let why = format!("{JOBS_MAX} logins wait to be checked");
@@ -171,7 +176,7 @@ impl Inner {
     /// Checks what takes a while.
     pub(super) fn check(self: &Arc<Self>, who: Who, pending: Pending) {
         match pending {
-            Pending::Password(check) => match check.run() {
+            Pending::Password(check) => match check.run(self.now()) {
                 Checked::Judged(verdict) => self.answer(&who, verdict),
                 Checked::AskHttp(check) => self.ask_http(who, *check),
             },
@@ -255,6 +260,7 @@ impl Inner {
                 groups: found.groups,
             })),
             expires,
+            seal: 0,
             method,
         };
         let user_name: Option<Arc<str>> = found.user_name.map(Into::into);

@@ -2,7 +2,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use midge_access::lockout;
 use midge_access::passwords::{Hashing, Verifier};
@@ -12,7 +12,7 @@ use midge_broker::{
     Method, Origin, Says, Settings, Shard, SharedTables, Shown, Step, Time,
 };
 use midge_codec::{ReasonCode, Version};
-use midge_reactor::Clock;
+use midge_reactor::{Bounds, Clock, Mailbox, Poller};
 use tempfile::TempDir;
 
 use super::attempt::{Refused, Who};
@@ -21,6 +21,7 @@ use super::guard::Guard;
 use super::scram::Dialogues;
 use crate::config::ListenerSettings;
 use crate::log::Logger;
+use crate::mail::WorkerMail;
 
 /// Names of connections, as a shard gives them.
 fn connections<const COUNT: usize>() -> [ConnId; COUNT] {
@@ -442,4 +443,74 @@ fn answers_that_are_held_back_come_in_the_order_of_their_times_and_are_bounded()
         held.hold(secs(1), answer(first)).unwrap();
     }
     assert!(held.hold(secs(1), answer(first)).is_err());
+}
+
+#[test]
+fn a_login_that_has_waited_for_too_long_is_not_checked() {
+    let rig = Rig::new();
+    rig.guard.set_patience(Duration::ZERO);
+    let poller = Poller::new(1).unwrap();
+    let bounds = Bounds {
+        messages: 10,
+        bytes: 1 << 20,
+    };
+    let mailbox = Mailbox::new(bounds, poller.waker());
+    let [conn] = connections();
+    assert!(rig.judge(conn, connect("bob", "pencil")).is_none());
+    let threads = rig.guard.start(vec![mailbox.sender(None)]).unwrap();
+    let deadline = Instant::now() + secs(20);
+    let mut mail = Vec::new();
+    while mail.is_empty() {
+        assert!(Instant::now() < deadline, "no answer");
+        mailbox.take(&mut mail).unwrap();
+        std::thread::yield_now();
+    }
+    let Some(WorkerMail::LoggedIn { answer, .. }) = mail.pop() else {
+        panic!("another mail");
+    };
+    assert_eq!(refused(answer).0, ReasonCode::SERVER_BUSY);
+    drop(threads);
+}
+
+#[test]
+fn a_password_that_was_right_is_not_hashed_again_until_its_line_changes() {
+    use crate::mail::{MAILBOX, WorkerMail};
+    use midge_reactor::{Mailbox, Poller};
+
+    let rig = Rig::new();
+    let poller = Poller::new(4).unwrap();
+    let mailbox = Mailbox::<WorkerMail>::new(MAILBOX, poller.waker());
+    let _threads = rig.guard.start(vec![mailbox.sender(None)]).unwrap();
+    let [conn] = connections();
+    let answer = |password: &str| {
+        if let Some(answer) = rig.judge(conn, connect("bob", password)) {
+            return (true, matches!(answer, LoginAnswer::Accepted(_)));
+        }
+        let mut mail = Vec::new();
+        let begun = Instant::now();
+        while mail.is_empty() {
+            assert!(begun.elapsed() < secs(20));
+            std::thread::yield_now();
+            mailbox.take(&mut mail).unwrap();
+        }
+        match mail.pop() {
+            Some(WorkerMail::LoggedIn { answer, .. }) => {
+                (false, matches!(answer, LoginAnswer::Accepted(_)))
+            }
+            _ => panic!("another answer"),
+        }
+    };
+    // Nothing is remembered without a time for it.
+    assert_eq!(answer("pencil"), (false, true));
+    assert_eq!(answer("pencil"), (false, true));
+    rig.guard.set_cache(secs(3_600));
+    assert_eq!(answer("pencil"), (false, true));
+    assert_eq!(answer("pencil"), (true, true));
+    assert_eq!(answer("pencils"), (false, false));
+    assert_eq!(answer("pencil"), (true, true));
+    // The files are read again, and may say something else.
+    rig.guard.review_all();
+    let mut mail = Vec::new();
+    mailbox.take(&mut mail).unwrap();
+    assert_eq!(answer("pencil"), (false, true));
 }

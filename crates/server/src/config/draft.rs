@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, EXIT_CONFIG};
 use super::include::{Files, Level, Unreadable};
 use super::lines::{Line, NotText, TextFault, lines};
-use super::logins::{HttpLogin, OAuth};
+use super::logins::{AuthMethod, HttpLogin, OAuth};
 use super::options::{OptionDef, Scope, Status, ValueType, find};
 use super::persistence::{PersistenceDraft, Placed};
 use super::plugin::{Configured, Loaded, plugin_option};
@@ -73,7 +73,9 @@ pub(super) struct Security {
     pub(super) auto_id_prefix: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) acl_file: Option<PathBuf>,
+    pub(super) psk_file: Option<PathBuf>,
     pub(super) dynamic_security: Option<DynamicSecurity>,
+    pub(super) auth_order: Option<Vec<AuthMethod>>,
     pub(super) oauth: Option<OAuth>,
     /// The file and line that began with tokens.
     pub(super) oauth_place: Option<(String, u32)>,

@@ -150,10 +150,15 @@ impl Draft {
             .clone()
             .or_else(|| general.password_file.clone());
         settings.acl_file = own.acl_file.clone().or_else(|| general.acl_file.clone());
+        settings.psk_file = own.psk_file.clone().or_else(|| general.psk_file.clone());
         settings.dynamic_security = own
             .dynamic_security
             .clone()
             .or_else(|| general.dynamic_security.clone());
+        settings.auth_order = own
+            .auth_order
+            .clone()
+            .or_else(|| general.auth_order.clone());
         settings.oauth = own.oauth.clone().or_else(|| general.oauth.clone());
         settings.http_login = own
             .http_login

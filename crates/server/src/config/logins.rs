@@ -87,6 +87,47 @@ impl Default for HttpLogin {
     }
 }
 
+/// A method that judges logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// The client's certificate, where it is the user name.
+    Certificate,
+    /// Tokens.
+    OAuth,
+    /// `password_file`.
+    PasswordFile,
+    /// Dynamic security.
+    Dynsec,
+    /// `http_login_url`.
+    Http,
+    /// No user name.
+    Anonymous,
+}
+
+/// Reads the methods of `auth_order`.
+pub(super) fn auth_order(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    let mut order = Vec::new();
+    let mut word = Some(args.word()?);
+    while let Some(name) = word {
+        let method = match name {
+            "certificate" => AuthMethod::Certificate,
+            "oauth" => AuthMethod::OAuth,
+            "password_file" => AuthMethod::PasswordFile,
+            "dynsec" => AuthMethod::Dynsec,
+            "http" => AuthMethod::Http,
+            "anonymous" => AuthMethod::Anonymous,
+            _ => return Err(args.invalid(name)),
+        };
+        if order.contains(&method) {
+            return Err(args.invalid(name));
+        }
+        order.push(method);
+        word = args.next_word();
+    }
+    draft.security().auth_order = Some(order);
+    Ok(())
+}
+
 /// An address that may be asked.
 pub(super) fn address(args: &mut Args<'_>) -> Result<String, Fault> {
     let text = args.text()?;

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod general;
+mod limits;
 mod listener;
 mod logins;
 mod ours;
@@ -148,6 +149,7 @@ pub fn reference() -> impl Iterator<Item = &'static OptionDef> {
     [
         general::OPTIONS,
         ours::OPTIONS,
+        limits::OPTIONS,
         security::OPTIONS,
         logins::OPTIONS,
         listener::OPTIONS,

@@ -12,7 +12,7 @@ use midge_transport::proxy::ProxyVersion;
 use midge_transport::tls::TlsVersion;
 use midge_transport::websocket::ForwardedHeader;
 
-use super::logins::{HttpLogin, OAuth};
+use super::logins::{AuthMethod, HttpLogin, OAuth};
 use crate::log::LogSettings;
 
 /// Declares a settings struct from rows of `"option" => field: type = default`.
@@ -57,6 +57,8 @@ settings! {
         "clientid_prefixes" => clientid_prefix: Option<String> = None,
         /// Whether connects and disconnects of clients are logged.
         "connection_messages" => connection_messages: bool = true,
+        /// Whether `$CONTROL/broker/v1` answers.
+        "enable_control_api" => enable_control_api: bool = false,
         /// How many sessions may exist, connected or not.
         "global_max_clients" => global_max_clients: Option<NonZeroU32> = None,
         /// How many connections may be open on all listeners together.
@@ -74,8 +76,8 @@ settings! {
         "max_queued_bytes" => max_queued_bytes: Option<NonZeroU64> = None,
         /// QoS 1 and 2 messages that may wait in one client's queue, those in flight not counted.
         "max_queued_messages" => max_queued_messages: Option<NonZeroU32> = NonZeroU32::new(1000),
-        /// Bytes of memory above which the broker takes on nothing new.
-        "memory_limit" => memory_limit: Option<NonZeroU64> = None,
+        /// Above how much memory the broker takes on nothing new.
+        "memory_limit" => memory_limit: MemoryLimit = MemoryLimit::Automatic,
         /// The largest payload in bytes of a PUBLISH.
         "message_size_limit" => message_size_limit: Option<NonZeroU32> = None,
         /// The longest head in bytes of a WebSocket upgrade (`websockets_headers_size`); 0 is the
@@ -124,6 +126,14 @@ settings! {
         "validate_payload_format" => validate_payload_format: bool = false,
         /// Subscriptions that one client may hold.
         "max_subscriptions_per_client" => max_subscriptions_per_client: Option<NonZeroU32> = None,
+        /// Levels that a topic or filter may have.
+        "max_topic_levels" => max_topic_levels: u8 = 201,
+        /// Retained messages that may be stored.
+        "max_retained_messages" => max_retained_messages: Option<NonZeroU32> = None,
+        /// Bytes of those.
+        "max_retained_bytes" => max_retained_bytes: Option<NonZeroU64> = None,
+        /// Connections that one address may open per second.
+        "max_connect_rate_per_address" => max_connect_rate_per_address: Option<NonZeroU32> = None,
 
         /// Failed logins of an address within the window until it is banned; 0 bans none.
         "auth_fail_max" => auth_fail_max: u16 = 10,
@@ -142,6 +152,9 @@ settings! {
         /// Addresses and networks that are never banned.
         "auth_fail_exempt" => auth_fail_exempt: Vec<Network> =
             Network::LOOPBACK.to_vec(),
+
+        /// Seconds for which a password that was right is not hashed again.
+        "auth_cache" => auth_cache_secs: u32 = 3_600,
 
         /// Where log lines go and which are written.
         "log" => log: LogSettings = LogSettings::default(),
@@ -162,6 +175,14 @@ settings! {
         "listener_auto_id_prefix" => auto_id_prefix: String = "auto-".to_owned(),
         /// Connections that may be open on this listener.
         "max_connections" => max_connections: Option<NonZeroU32> = None,
+        /// Messages per second that each client may publish.
+        "max_publish_rate" => max_publish_rate: Option<NonZeroU32> = None,
+        /// Messages per second that all clients may publish together.
+        "max_publish_rate_total" => max_publish_rate_total: Option<NonZeroU32> = None,
+        /// Bytes per second that each client may send.
+        "max_bytes_rate" => max_bytes_rate: Option<NonZeroU32> = None,
+        /// Bytes per second that all clients may send together.
+        "max_bytes_rate_total" => max_bytes_rate_total: Option<NonZeroU32> = None,
         /// The file with user names and hashes of passwords.
         "password_file" => password_file: Option<PathBuf> = None,
         /// The file that says who may publish and subscribe what.
@@ -170,6 +191,8 @@ settings! {
         "plugin" => dynamic_security: Option<DynamicSecurity> = None,
         /// Tokens that let clients in.
         "oauth_issuer" => oauth: Option<OAuth> = None,
+        /// The methods that judge logins, in their order; `None` for the usual one.
+        "auth_order" => auth_order: Option<Vec<AuthMethod>> = None,
         /// A URL that is asked about logins.
         "http_login_url" => http_login: Option<HttpLogin> = None,
         /// Whether the user name takes the place of the client identifier.
@@ -191,6 +214,10 @@ settings! {
         "keyfile" => keyfile: Option<PathBuf> = None,
         /// Other certificates with their keys, for other names of hosts.
         "additional_certificate" => additional_certificates: Vec<(PathBuf, PathBuf)> = Vec::new(),
+        /// What clients with pre-shared keys are told; it makes the listener one for TLS with such keys.
+        "psk_hint" => psk_hint: Option<String> = None,
+        /// The file with identities and pre-shared keys.
+        "psk_file" => psk_file: Option<PathBuf> = None,
         /// The authorities that client certificates are checked against.
         "cafile" => cafile: Option<PathBuf> = None,
         /// The same, as a directory of files that are named by hashes.
@@ -244,6 +271,16 @@ settings! {
 }
 
 impl General {
+    /// How long a connection may take to log in.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout_secs.into())
+    }
+
+    /// How long a password that was right is not hashed again.
+    pub(crate) fn auth_cache(&self) -> Duration {
+        Duration::from_secs(self.auth_cache_secs.into())
+    }
+
     /// What failed logins lead to.
     pub(crate) fn lockout(&self) -> lockout::Settings {
         let secs = |secs: u32| Duration::from_secs(secs.into());
@@ -269,6 +306,7 @@ impl ListenerSettings {
             || self.dynamic_security.is_some()
             || self.oauth.is_some()
             || self.http_login.is_some()
+            || self.auth_order.is_some()
             || self.use_username_as_clientid
             || self.certificate_name().is_some()
     }
@@ -286,6 +324,11 @@ impl ListenerSettings {
 
     /// Whether its clients speak TLS with the broker itself.
     pub(crate) const fn has_tls(&self) -> bool {
+        self.has_certificate() || self.psk_hint.is_some()
+    }
+
+    /// Whether the broker has a certificate there.
+    pub(crate) const fn has_certificate(&self) -> bool {
         self.certfile.is_some() && self.keyfile.is_some()
     }
 }
@@ -298,6 +341,18 @@ impl General {
             bytes => bytes.into(),
         }
     }
+}
+
+/// Above how much memory the broker takes on nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Above four fifths of what the machine or container has.
+    #[default]
+    Automatic,
+    /// It goes on until there is none.
+    None,
+    /// Above so many bytes.
+    Bytes(NonZeroU64),
 }
 
 /// What is spoken on a listener.

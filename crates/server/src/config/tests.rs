@@ -164,7 +164,7 @@ fn general_options_are_read() {
     check(
         "memory_limit 9999999999",
         general(|g| g.memory_limit),
-        NonZeroU64::new(9_999_999_999),
+        MemoryLimit::Bytes(NonZeroU64::new(9_999_999_999).unwrap()),
     );
     check(
         "message_size_limit 268435455",

@@ -1,7 +1,7 @@
 //! Options of TLS, WebSocket and the PROXY protocol, and what they need of each other.
 
 use midge_transport::proxy::ProxyVersion;
-use midge_transport::tls::TlsVersion;
+use midge_transport::tls::{PSK_IS_BUILT_IN, TlsVersion};
 use midge_transport::websocket::ForwardedHeader;
 
 use super::draft::{Draft, ListenerDraft, not_yet};
@@ -19,6 +19,11 @@ pub(super) fn additional_certificate(draft: &mut Draft, args: &mut Args<'_>) -> 
         .additional_certificates
         .push(pair);
     Ok(())
+}
+
+/// `psk_hint <hint>`.
+pub(super) fn psk_hint(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), Fault> {
+    args.text_once(&mut draft.listener()?.settings.psk_hint)
 }
 
 /// `tls_version tlsv1.2` or `tlsv1.3`.
@@ -113,8 +118,11 @@ pub(super) fn websockets_trusted_proxy(
 impl ListenerDraft {
     /// What is missing for these options to do what they say: message and way out. A listener that is
     /// open where the operator thinks it closed must not be.
-    fn transport_fault(&self) -> Option<(&'static str, &'static str)> {
+    fn transport_fault(&self, has_psk_file: bool) -> Option<(&'static str, &'static str)> {
         let settings = &self.settings;
+        if settings.psk_hint.is_some() {
+            return self.psk_fault(has_psk_file);
+        }
         let proxy2 = settings.proxy_protocol == Some(ProxyVersion::V2);
         let names = settings.certificate_name();
         let from_proxy = proxy2 && matches!(names, None | Some(CertificateName::Common));
@@ -167,11 +175,51 @@ impl ListenerDraft {
         None
     }
 
+    /// The same for pre-shared keys.
+    fn psk_fault(&self, has_psk_file: bool) -> Option<(&'static str, &'static str)> {
+        let settings = &self.settings;
+        if !PSK_IS_BUILT_IN {
+            return Some((
+                "Error: 'psk_hint' needs TLS with pre-shared keys, which this build of Midge does not have.",
+                "build it with 'cargo build --release -p midge --features tls-psk', which needs \
+                 Debian's libssl-dev and pkg-config, or use certificates",
+            ));
+        }
+        if settings.certfile.is_some() || settings.keyfile.is_some() {
+            return Some((
+                "Error: 'psk_hint' is set on a listener with a certificate.",
+                "use a listener for each; a connection has either certificates or pre-shared keys",
+            ));
+        }
+        if settings.require_certificate {
+            return Some((
+                "Error: 'require_certificate' is set on a listener for pre-shared keys.",
+                "remove it; clients without a key of 'psk_file' do not come in anyway",
+            ));
+        }
+        if !matches!(
+            settings.certificate_name(),
+            None | Some(CertificateName::Common)
+        ) {
+            return Some((
+                "Error: The user name is to come from a certificate, on a listener for pre-shared keys.",
+                "'use_identity_as_username' makes it the identity of the key",
+            ));
+        }
+        if !has_psk_file {
+            return Some((
+                "Error: 'psk_hint' is set without 'psk_file'.",
+                "add the file with identities and keys",
+            ));
+        }
+        None
+    }
+
     /// Options that do nothing on this listener.
     fn idle_transport_options(&self) -> Vec<&'static str> {
         let settings = &self.settings;
         let mut idle = Vec::new();
-        if !settings.has_tls() {
+        if !settings.has_certificate() {
             let set = [
                 (
                     !settings.additional_certificates.is_empty(),
@@ -180,6 +228,11 @@ impl ListenerDraft {
                 (settings.cafile.is_some(), "cafile"),
                 (settings.capath.is_some(), "capath"),
                 (settings.crlfile.is_some(), "crlfile"),
+            ];
+            idle.extend(set.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
+        }
+        if !settings.has_tls() {
+            let set = [
                 (settings.ciphers.is_some(), "ciphers"),
                 (settings.ciphers_tls13.is_some(), "ciphers_tls1.3"),
             ];
@@ -207,7 +260,9 @@ impl Draft {
         let mut warnings = Vec::new();
         for listener in &self.listeners {
             let (file, line) = listener.place.clone();
-            if let Some((message, hint)) = listener.transport_fault() {
+            let keys = listener.security.psk_file.as_ref();
+            let has_psk_file = keys.or(self.general_security.psk_file.as_ref()).is_some();
+            if let Some((message, hint)) = listener.transport_fault(has_psk_file) {
                 self.errors.push(ConfigError {
                     file: file.clone(),
                     line,
@@ -216,12 +271,15 @@ impl Draft {
                     exit_code: EXIT_CONFIG,
                 });
             }
-            let idle = listener.idle_transport_options();
+            let mut idle = listener.idle_transport_options();
+            if listener.security.psk_file.is_some() && listener.settings.psk_hint.is_none() {
+                idle.push("psk_file");
+            }
             for name in idle {
-                let needs = if name.starts_with("websockets") {
-                    "'protocol websockets'"
-                } else {
-                    "'certfile' and 'keyfile'"
+                let needs = match name {
+                    "psk_file" => "'psk_hint'",
+                    name if name.starts_with("websockets") => "'protocol websockets'",
+                    _ => "'certfile' and 'keyfile'",
                 };
                 let text = format!("Warning: '{name}' has no effect without {needs}.");
                 warnings.push(((file.clone(), line), text));

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use midge_broker::{ListenerSettings, Origin};
+use midge_broker::{Limit, ListenerSettings, Origin, Time};
 use midge_reactor::{
     AcceptGate, AcceptState, Accepted, BindAddress, Clock, DescriptorReserve, Endpoint, Family,
     Key, ListenError, Listener, PeerAddress, listen,
@@ -126,6 +126,7 @@ pub(crate) fn open(
         .unwrap_or(0);
     let max = config.settings.max_connections;
     let seats = ListenerSeats::new(number, max.map(limit), Arc::clone(opening.seats));
+    seats.rates.set(&config.settings);
     let rate = opening.general.max_connect_rate;
     let sockets = listening.listeners.into_iter().map(|listener| Socket {
         listener,
@@ -206,6 +207,7 @@ impl OpenListener {
             self.port(),
         ));
         self.seats.set_max(settings.max_connections.map(limit));
+        self.seats.rates.set(settings);
     }
 }
 
@@ -299,7 +301,12 @@ impl Control {
             return;
         };
         let most = listener.gate.allows(now, BATCH);
-        if !socket.ready || most == 0 {
+        if !socket.ready {
+            return;
+        }
+        if most == 0 {
+            let who = format!("the listener on port {}", listener.settings.port);
+            self.limit_reached(Limit::ConnectRate, &who);
             return;
         }
         let accepting = &mut self.accepting;
@@ -361,10 +368,24 @@ impl Control {
     /// Gives a connection its seat and its worker.
     fn admit(&mut self, listener: &OpenListener, connection: Accepted) {
         let Accepted { stream, peer } = connection;
+        if let PeerAddress::Ip(address) = &peer
+            // Behind a proxy it is not known yet.
+            && !listener.loaded.is_proxied()
+            && !self.shared.admits(address.ip(), self.clock.now_ms())
+        {
+            self.limit_reached(Limit::AddressConnectRate, &address.ip().to_string());
+            return;
+        }
         let seat = match listener.seats.take() {
             Ok(seat) => seat,
             Err(no_seat) => {
-                deny(&self.logger, &peer, no_seat);
+                let limit = match no_seat {
+                    NoSeat::Listener => Limit::Connections,
+                    NoSeat::Broker => Limit::GlobalConnections,
+                };
+                // Each has a line of its own.
+                self.shared.limits.reached(limit, Time(self.clock.now_ms()));
+                deny(&self.logger, &peer, limit);
                 return;
             }
         };
@@ -409,11 +430,8 @@ fn new_unix_connection(path: &Path) -> String {
     )
 }
 
-fn deny(logger: &Logger, peer: &PeerAddress, no_seat: NoSeat) {
-    let option = match no_seat {
-        NoSeat::Listener => "max_connections",
-        NoSeat::Broker => "global_max_connections",
-    };
+fn deny(logger: &Logger, peer: &PeerAddress, limit: Limit) {
+    let option = limit.option();
     logger.log_with(Kind::Notice, || {
         let host = peer.host();
         format!("Client connection from {host} denied: {option} exceeded.")

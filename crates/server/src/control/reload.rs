@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::listeners::{Opening, limit, open};
 use super::{Control, OpenListener};
+use crate::access::broker_facts;
 use crate::config::{
     Changes, Config, ListenerChange, ListenerConfig, ListenerSettings, Note, NoteLevel,
 };
@@ -211,13 +212,17 @@ impl Control {
 
     /// Lets the general options of the configuration hold.
     fn apply_general(&mut self) {
+        self.shared.guard.set_facts(broker_facts(&self.config));
         let general = &self.config.general;
         self.seats
             .set_max(general.global_max_connections.map(limit));
         let clients_max = general.global_max_clients.map(limit);
         self.shared.directory.set_clients_max(clients_max);
         self.shared.guard.set_lockout(general.lockout());
+        self.shared.guard.set_patience(general.connect_timeout());
+        self.shared.guard.set_cache(general.auth_cache());
         self.set_accept_rate(self.config.general.max_connect_rate);
+        self.apply_limits();
         let listeners = self
             .listeners
             .iter()
@@ -227,6 +232,7 @@ impl Control {
             &self.config.general,
             listeners,
             self.shared.guard.controls(),
+            Arc::clone(&self.shared.limits),
         ));
         self.tell_workers(|| WorkerMail::Settings(Arc::clone(&settings)));
     }

@@ -6,11 +6,9 @@ use midge_broker::{ListenerSettings, Origin, Settings, Shard};
 use midge_reactor::{Mailbox, Poller, Stream};
 
 use super::*;
-use crate::directory::Directory;
 use crate::log::Logger;
 use crate::mail::{Arrival, MAILBOX, Post};
 use crate::seats::{ListenerSeats, Seats};
-use crate::tables::SharedLocks;
 use crate::worker::{Parts, Shared};
 
 /// Workers with their threads, one for each.
@@ -29,12 +27,8 @@ impl Rig {
             .iter()
             .map(|poller| Mailbox::new(MAILBOX, poller.waker()))
             .collect();
-        let shared = Arc::new(Shared {
-            guard: crate::access::Guard::new(Logger::disabled(), clock, [7; 32]),
-            tables: SharedLocks::new(1),
-            directory: Directory::new(None),
-            loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-        });
+        let guard = crate::access::Guard::new(Logger::disabled(), clock, [7; 32]);
+        let shared = Arc::new(Shared::new(guard, count, 1, None));
         let settings = Arc::new(Settings::default());
         let mut hosts = Hosts::prepare(pollers.iter().map(Poller::waker).collect(), clock);
         let senders = mailboxes

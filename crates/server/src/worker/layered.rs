@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use midge_broker::{ConnId, Ended, Shown};
+use midge_broker::{ConnId, Ended, Limit, Shown};
 use midge_reactor::{Key, Sent};
 use midge_transport::websocket::{CloseCode, End};
 use midge_transport::{Layers, LayersEnd, Unwrapped};
@@ -285,7 +285,17 @@ impl Worker {
         reply.clear();
         let mut found = layered.layers.receive(wire, &mut inner, reply);
         let address = socket.origin.as_ref().and_then(|origin| origin.address);
-        let noted = layered.note(&mut found, address);
+        let noted = layered.note(&mut found, address).and_then(|address| {
+            let is_admitted =
+                |address: &SocketAddr| self.shared.admits(address.ip(), self.core.now.0);
+            if address.as_ref().is_none_or(is_admitted) {
+                return Ok(address);
+            }
+            self.shared
+                .limits
+                .reached(Limit::AddressConnectRate, self.core.now);
+            Err("there are too many from its address (max_connect_rate_per_address)".to_owned())
+        });
         layered.ended = match &noted {
             Err(why) => Some(Ended::Error(why.clone())),
             Ok(_) => found.ended.as_ref().map(ended),
@@ -329,12 +339,12 @@ impl Worker {
         }
     }
 
-    /// Ends a connection whose layers have come to their end, unless its login is still being judged.
+    /// Ends a connection whose layers have come to their end, unless what it has sent before still waits.
     pub(super) fn end_layers(&mut self, key: Key, tables: &mut TurnTables<'_>) {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        if socket.logs_in {
+        if socket.is_held() {
             return;
         }
         let conn = socket.conn;
@@ -357,7 +367,7 @@ impl Worker {
             && let Some(layered) = &mut socket.layers
         {
             layered.owes_answers = false;
-            if mem::take(&mut layered.read_waits) && !socket.queued && !socket.logs_in {
+            if mem::take(&mut layered.read_waits) && !socket.queued && !socket.is_held() {
                 socket.queued = true;
                 self.input.add_readable(key);
             }

@@ -28,6 +28,10 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// of what follows, which costs less than a buffer of the connection's own.
 const COPIED_BYTES_MAX: usize = BUFFER_BYTES / 2;
 
+/// What one read takes at most from a connection that is no client's yet, and so what it can have waiting
+/// here while its login is judged, beside its CONNECT.
+const UNPROVEN_BYTES: usize = 16 * 1024;
+
 /// Buffers of incomplete packets that are kept for the next one, and their size.
 const POOL_MAX: usize = 256;
 const POOLED_BYTES_MAX: usize = 4 * 1024;
@@ -97,7 +101,7 @@ impl Worker {
         if event.closed {
             socket.hung_up = true;
         }
-        if event.readable && socket.conn.is_some() && !socket.queued && !socket.logs_in {
+        if event.readable && socket.conn.is_some() && !socket.queued && !socket.is_held() {
             socket.queued = true;
             self.input.readable.push_back(key);
         }
@@ -107,7 +111,7 @@ impl Worker {
     pub(super) fn read_to_end(&mut self, key: Key) {
         if let Some(socket) = self.sockets.get_mut(key) {
             socket.hung_up = true;
-            if !socket.queued && !socket.logs_in {
+            if !socket.queued && !socket.is_held() {
                 socket.queued = true;
                 self.input.readable.push_back(key);
             }
@@ -120,9 +124,16 @@ impl Worker {
         let Some((key, socket)) = token.and_then(|token| self.sockets.by_token(token)) else {
             return;
         };
-        if !mem::take(&mut socket.logs_in) {
-            return;
+        if mem::take(&mut socket.logs_in) {
+            self.feed_partial(key, conn, tables);
         }
+    }
+
+    /// Gives the shard again what it has not dealt with, and lets the connection be read again.
+    pub(super) fn feed_partial(&mut self, key: Key, conn: ConnId, tables: &mut TurnTables<'_>) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
         let partial = socket.partial.take();
         let bytes = partial.as_ref().map_or(&[][..], |partial| &partial.bytes);
         self.feed(key, conn, bytes, tables);
@@ -131,10 +142,15 @@ impl Worker {
         }
         self.end_layers(key, tables);
         // What has come meanwhile has been reported already.
+        self.make_readable(key);
+    }
+
+    /// Lets a connection be read again.
+    pub(super) fn make_readable(&mut self, key: Key) {
         if let Some(socket) = self.sockets.get_mut(key)
             && socket.conn.is_some()
             && !socket.queued
-            && !socket.logs_in
+            && !socket.is_held()
         {
             socket.queued = true;
             self.input.readable.push_back(key);
@@ -178,9 +194,21 @@ impl Worker {
         let Some(conn) = socket.conn else {
             return Again::No;
         };
-        if socket.logs_in {
+        if socket.is_held() {
             return Again::No;
         }
+        let mut bytes_max = usize::MAX;
+        if socket.origin.is_some() {
+            bytes_max = UNPROVEN_BYTES;
+        } else if self.has_rates() {
+            match self.bytes_allowed(key, conn, tables) {
+                Some(bytes) => bytes_max = bytes,
+                None => return Again::No,
+            }
+        }
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return Again::No;
+        };
         let is_layered = socket.layers.is_some();
         if let Some(layered) = &mut socket.layers {
             match self.wrapper.may_read(layered) {
@@ -201,8 +229,20 @@ impl Worker {
         let Some(space) = buffer.get_mut(start..) else {
             return Again::No;
         };
-        let space_bytes = space.len();
-        match socket.stream.read(space) {
+        let space_bytes = space.len().min(bytes_max);
+        let space = space.get_mut(..space_bytes).unwrap_or_default();
+        let received = socket.stream.read(space);
+        if self.has_rates() {
+            let count = match received {
+                Ok(Received::Bytes(count)) => count,
+                _ => 0,
+            };
+            self.bytes_read(key, count);
+        }
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return Again::No;
+        };
+        match received {
             Ok(Received::Bytes(count)) => {
                 let mut more = count == space_bytes || socket.hung_up;
                 self.input.turn_bytes += count;
@@ -281,7 +321,14 @@ impl Worker {
     ) {
         let mut rest = bytes;
         let mut shown = self.input.chunk_bytes;
+        let has_rates = self.has_rates();
         loop {
+            if has_rates {
+                match self.publishes_allowed(key, conn, rest, shown, tables) {
+                    Some(allowed) => shown = allowed,
+                    None => return self.keep(key, rest, usize::MAX),
+                }
+            }
             let (shard, mut step) = self.core.step(tables);
             let received = shard.receive(&mut step, conn, rest.get(..shown).unwrap_or(rest));
             rest = rest.get(received.consumed..).unwrap_or_default();

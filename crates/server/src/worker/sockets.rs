@@ -6,6 +6,7 @@ use midge_broker::{ConnId, Origin};
 use midge_reactor::{Key, Slots, Stream};
 
 use super::layered::Layered;
+use crate::rates::Meter;
 use crate::seats::Seat;
 
 /// A connection, as far as it is a socket. Most are idle, so what only some need is boxed.
@@ -34,6 +35,10 @@ pub(super) struct Socket {
     pub(super) blocked: bool,
     /// It is not read until its login has been answered.
     pub(super) logs_in: bool,
+    /// It is not read until its turn has come.
+    pub(super) throttled: bool,
+    /// What it has sent of what its rates allow, where there are any.
+    pub(super) meter: Option<Box<Meter>>,
 }
 
 /// Bytes of a packet that is not complete.
@@ -71,7 +76,14 @@ impl Socket {
             said_farewell: false,
             blocked: false,
             logs_in: false,
+            throttled: false,
+            meter: None,
         }
+    }
+
+    /// Whether it is not to be read for now, whatever comes.
+    pub(super) fn is_held(&self) -> bool {
+        self.logs_in || self.throttled
     }
 }
 

@@ -12,6 +12,8 @@ use crate::mail::{Arrival, MAILBOX};
 use crate::seats::{ListenerSeats, Seats};
 use crate::wrapping::{Loaded, TlsShared, Wrapping};
 
+mod rates;
+
 /// CONNECT of 3.1.1 with a clean session and the client id `me`.
 const CONNECT: &[u8] = b"\x10\x0E\x00\x04MQTT\x04\x02\x00\x00\x00\x02me";
 const CONNACK: &[u8] = b"\x20\x02\x00\x00";
@@ -48,14 +50,11 @@ impl Rig {
             mailbox.sender(Some(waker.clone())),
             other.sender(Some(waker)),
         ]);
-        let shared = Arc::new(Shared {
-            guard: Guard::new(Logger::disabled(), Clock::start(), [7; 32]),
-            tables: SharedLocks::new(1),
-            directory: Directory::new(None),
-            loads: vec![AtomicUsize::new(0), AtomicUsize::new(0)],
-        });
+        let guard = Guard::new(Logger::disabled(), Clock::start(), [7; 32]);
+        let shared = Arc::new(Shared::new(guard, 2, 1, None));
         let settings = Settings {
             sys_interval: 0,
+            limits: Arc::clone(&shared.limits),
             ..Settings::default()
         };
         let clock = Clock::start();

@@ -15,6 +15,8 @@ mod logins;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod methods;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod sessions;

@@ -129,11 +129,9 @@ impl Model {
                 format!("{client}: {receipt}"),
             );
         }
-        if flight.acknowledged {
-            let what = format!("{client}: {receipt}");
-            return broken("not again after the acknowledgement", what);
-        }
-        Ok(true)
+        // Once its acknowledgement has arrived, the identifier is free: this can only be another copy that
+        // the client is owed, and whose first sending was lost.
+        Ok(!flight.acknowledged)
     }
 
     /// Finds what the message is owed for.
@@ -166,6 +164,9 @@ impl Model {
             owed.received && owed.key == *key && self.is_publication(owed.publication, receipt)
         });
         let what = format!("{} got {receipt}", session.client);
+        if receipt.publish.dup && had {
+            return broken("not again after the acknowledgement", what);
+        }
         match (had, key.qos) {
             (true, QoS::AtMostOnce) => broken("at most once", what),
             (true, QoS::AtLeastOnce) => broken("no duplicate without DUP", what),

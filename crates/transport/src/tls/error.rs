@@ -29,6 +29,12 @@ pub enum TlsError {
     NoSharedProtocol,
     /// The peer broke the protocol, or a byte was changed on its way.
     Misbehaved(Box<str>),
+    /// Nothing that both sides can encrypt with, where pre-shared keys are used.
+    NoKey,
+    /// A pre-shared key of an identity that is not known; the peer is not told that it was this.
+    UnknownIdentity(Box<str>),
+    /// A pre-shared key that is not that of its identity.
+    WrongKey(Box<str>),
     /// A handshake that is longer than any honest one.
     TooLong,
     /// Something that can only be sent after the handshake, or before the end.
@@ -219,6 +225,19 @@ impl fmt::Display for TlsError {
             Self::NoSharedVersion => f.write_str("no shared TLS version"),
             Self::NoSharedProtocol => f.write_str("no shared application protocol (ALPN)"),
             Self::Misbehaved(why) => write!(f, "TLS: {why}"),
+            Self::NoKey => f.write_str(
+                "no cipher with a pre-shared key that both have: does the client use one?",
+            ),
+            Self::UnknownIdentity(identity) => write!(
+                f,
+                "pre-shared key: no identity '{}' is known",
+                identity.escape_debug()
+            ),
+            Self::WrongKey(identity) => write!(
+                f,
+                "pre-shared key: not that of identity '{}'",
+                identity.escape_debug()
+            ),
             Self::TooLong => f.write_str("the TLS handshake is too long"),
             Self::NotOpen => f.write_str("the TLS connection is not open"),
         }

@@ -140,11 +140,20 @@ pub enum ExpiringItem {
 
 /// A listener's TLS, ready for connections.
 pub struct ServerTls {
-    pub(super) config: Arc<ServerConfig>,
-    /// Resumed sessions are checked for certificates that have expired since.
-    pub(super) checks_dates: bool,
+    pub(super) engine: Engine,
     expires: Vec<Expires>,
     unavailable: Unavailable,
+}
+
+/// What the connections of a listener are made from.
+pub(super) enum Engine {
+    Certificates {
+        config: Arc<ServerConfig>,
+        /// Resumed sessions are checked for certificates that have expired since.
+        checks_dates: bool,
+    },
+    #[cfg(feature = "tls-psk")]
+    Keys(super::psk::PskServer),
 }
 
 impl ServerTls {
@@ -159,6 +168,10 @@ impl ServerTls {
             options.ciphers_tls13,
             options.oldest_version,
         )?;
+        // The library gathers its entropy when it is first asked for some, which takes 30 ms: here, and not
+        // in the middle of the first handshake.
+        let gathered = provider.secure_random.fill(&mut [0; 32]);
+        gathered.map_err(|_| TlsConfigError::Library("there is no entropy".into()))?;
         let provider = Arc::new(provider);
         let verifier = client_verifier(options, &provider, &mut expires)?;
         let mut all = Vec::new();
@@ -197,10 +210,26 @@ impl ServerTls {
             config.key_log = Arc::new(KeyLines(Arc::clone(logger)));
         }
         Ok(Self {
-            config: Arc::new(config),
-            checks_dates: !options.ignore_client_dates,
+            engine: Engine::Certificates {
+                config: Arc::new(config),
+                checks_dates: !options.ignore_client_dates,
+            },
             expires,
             unavailable,
+        })
+    }
+
+    /// TLS with pre-shared keys in the place of certificates. [`Tls::identity`](super::Tls::identity) tells
+    /// whose key a client has.
+    ///
+    /// # Errors
+    /// Ciphers that OpenSSL does not know, or a hint that is too long.
+    #[cfg(feature = "tls-psk")]
+    pub fn with_keys(options: super::PskOptions<'_>) -> Result<Self, TlsConfigError> {
+        Ok(Self {
+            engine: Engine::Keys(super::psk::PskServer::new(options)?),
+            expires: Vec::new(),
+            unavailable: Unavailable::new(),
         })
     }
 

@@ -15,7 +15,9 @@ use super::drive;
 use super::error::{CertificateFault, TlsError};
 use super::files::TlsConfigError;
 use super::identity::CertificateInfo;
-use super::server::ServerTls;
+#[cfg(feature = "tls-psk")]
+use super::psk::PskSession;
+use super::server::{Engine, ServerTls};
 use crate::looks::Looks;
 
 /// Bytes that are kept of a handshake, at most: chains of certificates are the longest part of it.
@@ -48,6 +50,8 @@ pub struct Tls {
 enum Side {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
+    #[cfg(feature = "tls-psk")]
+    Keys(Box<PskSession>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,15 +84,24 @@ impl Tls {
     /// # Errors
     /// If the library refuses its configuration, which [`ServerTls::new`] has checked.
     pub fn accept(tls: &ServerTls) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(Arc::clone(&tls.config))?;
+        let (side, dates) = match &tls.engine {
+            Engine::Certificates {
+                config,
+                checks_dates,
+            } => {
+                let connection = UnbufferedServerConnection::new(Arc::clone(config))?;
+                let dates = checks_dates.then(|| Arc::clone(&config.time_provider));
+                (Side::Server(Box::new(connection)), dates)
+            }
+            #[cfg(feature = "tls-psk")]
+            Engine::Keys(server) => (Side::Keys(Box::new(PskSession::accept(server)?)), None),
+        };
         Ok(Self {
-            side: Side::Server(Box::new(connection)),
+            side,
             held: Vec::new(),
             state: State::New,
             peer_closed: false,
-            dates: tls
-                .checks_dates
-                .then(|| Arc::clone(&tls.config.time_provider)),
+            dates,
         })
     }
 
@@ -165,6 +178,17 @@ impl Tls {
             }
             State::Handshaking | State::Open | State::Closed => {}
         }
+        #[cfg(feature = "tls-psk")]
+        if let Side::Keys(session) = &mut self.side {
+            // What follows the peer's last word is nobody's.
+            if !self.peer_closed {
+                self.peer_closed = session.receive(wire, plain, reply)?;
+            }
+            if self.state == State::Handshaking && session.is_open() {
+                self.state = State::Open;
+            }
+            return Ok(());
+        }
         let mut rest = wire;
         // Completes what is held with no more of `rest` than it needs, so that the rest is decrypted
         // where it lies. What follows the peer's last word is nobody's.
@@ -203,6 +227,8 @@ impl Tls {
         let driven = match &mut self.side {
             Side::Server(connection) => drive::receive(&mut **connection, wire, plain, reply),
             Side::Client(connection) => drive::receive(&mut **connection, wire, plain, reply),
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(_) => Ok(drive::Driven::default()),
         };
         let driven = match driven {
             Ok(driven) => driven,
@@ -215,7 +241,9 @@ impl Tls {
             }
         };
         self.peer_closed |= driven.peer_closed;
-        if self.state == State::Handshaking && !self.common().is_handshaking() {
+        if self.state == State::Handshaking
+            && self.common().is_some_and(|common| !common.is_handshaking())
+        {
             if let Err(error) = self.check_resumed() {
                 plain.truncate(before);
                 self.say_goodbye(wire.get_mut(driven.used..).unwrap_or_default(), reply);
@@ -231,7 +259,9 @@ impl Tls {
         let Some(time) = self.dates.take() else {
             return Ok(());
         };
-        let common = self.common();
+        let Some(common) = self.common() else {
+            return Ok(());
+        };
         let certificate = common.peer_certificates().and_then(<[_]>::first);
         let (Some(HandshakeKind::Resumed), Some(certificate)) =
             (common.handshake_kind(), certificate)
@@ -282,6 +312,8 @@ impl Tls {
                     traffic.encrypt(plain, space)
                 })
             }
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(session) => return session.send(plain, wire),
         }?;
         Ok(())
     }
@@ -311,6 +343,11 @@ impl Tls {
                     traffic.queue_close_notify(space)
                 })
             }
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(session) => {
+                session.close(wire);
+                Ok(())
+            }
         };
     }
 
@@ -327,7 +364,17 @@ impl Tls {
 
     /// What was agreed on; `None` before the handshake is over.
     pub fn info(&self) -> Option<HandshakeInfo> {
-        let common = self.common();
+        #[cfg(feature = "tls-psk")]
+        if let Side::Keys(session) = &self.side {
+            let (version, cipher) = session.agreed().filter(|_| session.is_open())?;
+            return Some(HandshakeInfo {
+                version,
+                cipher,
+                protocol: None,
+                resumed: false,
+            });
+        }
+        let common = self.common()?;
         let cipher = common.negotiated_cipher_suite()?;
         Some(HandshakeInfo {
             version: match common.protocol_version()? {
@@ -345,21 +392,35 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Certificate`] where it cannot be read, although it was verified.
     pub fn peer_certificate(&self) -> Option<Result<CertificateInfo, TlsError>> {
-        let certificate = self.common().peer_certificates()?.first()?;
+        let certificate = self.common()?.peer_certificates()?.first()?;
         let info = CertificateInfo::read(certificate);
         Some(info.map_err(|error| TlsError::Certificate(error.into())))
     }
 
+    /// The identity whose pre-shared key the peer has; `None` before the handshake is over, and where
+    /// certificates are used.
+    pub fn identity(&self) -> Option<&str> {
+        match &self.side {
+            Side::Server(_) | Side::Client(_) => None,
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(session) => session.identity(),
+        }
+    }
+
     /// The peer's certificates as they were sent (DER), its own first.
     pub fn peer_chain(&self) -> impl Iterator<Item = &[u8]> {
-        let chain = self.common().peer_certificates().unwrap_or_default();
+        let chain = self.common().and_then(|common| common.peer_certificates());
+        let chain = chain.unwrap_or_default();
         chain.iter().map(AsRef::as_ref)
     }
 
-    fn common(&self) -> &CommonState {
+    /// What both roles have with certificates.
+    fn common(&self) -> Option<&CommonState> {
         match &self.side {
-            Side::Server(connection) => connection,
-            Side::Client(connection) => connection,
+            Side::Server(connection) => Some(connection),
+            Side::Client(connection) => Some(connection),
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(_) => None,
         }
     }
 }

@@ -17,6 +17,12 @@ mod proxy;
     unreachable_pub,
     reason = "the file is a public module of the fuzzer's crate"
 )]
+#[path = "../../../../fuzz/src/psk.rs"]
+mod psk;
+#[expect(
+    unreachable_pub,
+    reason = "the file is a public module of the fuzzer's crate"
+)]
 #[path = "../../../../fuzz/src/websocket.rs"]
 mod websocket;
 
@@ -78,6 +84,11 @@ fn the_websocket_corpus_and_its_neighbours_keep_what_is_promised() {
 #[test]
 fn the_proxy_corpus_and_its_neighbours_keep_what_is_promised() {
     replay("proxy", proxy::check);
+}
+
+#[test]
+fn the_corpus_of_pre_shared_keys_and_its_neighbours_keep_what_is_promised() {
+    replay("psk", psk::check);
 }
 
 /// The name of a variant, with that of what is in it where it is one of ours.

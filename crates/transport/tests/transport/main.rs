@@ -7,6 +7,8 @@
 mod corpus;
 mod layers;
 mod pki;
+#[cfg(feature = "tls-psk")]
+mod pre_shared_keys;
 mod splits;
 mod tls_client;
 mod tls_peer;

@@ -1,11 +1,21 @@
-//! `$CONTROL/broker/v1`: what the broker is made of.
+//! `$CONTROL/broker/v1`: what the broker is made of, and who is banned.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::Client;
+use crate::lockout::{Ban, Subject};
 
 use super::super::json::Object;
-use super::{Outcome, RESPONSE_BYTES_MAX, UNKNOWN, answer, log_line};
+use super::{Answer, DONE, Outcome, RESPONSE_BYTES_MAX, UNKNOWN, answer, json, log_line};
+
+/// Where requests about the broker are published; answers go to the topic with `/response` behind it.
+pub const BROKER_TOPIC: &str = "$CONTROL/broker/v1";
+
+/// The longest ban that can be asked for in seconds: ten years.
+const BAN_SECS_MAX: u64 = 315_360_000;
 
 /// What `listPlugins` and `listListeners` tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,24 +54,118 @@ pub struct Listener {
     pub tls: bool,
 }
 
-/// Carries out a request to `$CONTROL/broker/v1` that `admin` published; nothing is changed by it.
+/// Who is banned, as administrators look at it and change it.
+pub trait BanBook {
+    /// The bans that hold, with the seconds that each still lasts.
+    fn list(&self) -> Vec<(Ban, u64)>;
+
+    /// Bans somebody; for the usual time if none is given.
+    fn ban(&mut self, subject: &Subject, length: Option<Duration>) -> Ban;
+
+    /// Lifts a ban; whether there was one, or failures on the way to one.
+    fn lift(&mut self, subject: &Subject) -> bool;
+}
+
+/// Carries out a request to `$CONTROL/broker/v1` that `admin` published.
+///
+/// Bans are Midge's own: `listBans`, `banAddress` and `unbanAddress` with `address`, `banUser` and
+/// `unbanUser` with `username`, the first of each with `seconds` if wished. Without `bans` they are
+/// refused.
 #[must_use]
-pub fn broker_control(payload: &[u8], admin: Client<'_>, facts: &BrokerFacts) -> Outcome {
+pub fn broker_control(
+    payload: &[u8],
+    admin: Client<'_>,
+    facts: &BrokerFacts,
+    mut bans: Option<&mut dyn BanBook>,
+) -> Outcome {
     let mut log = Vec::new();
-    let response = answer(payload, RESPONSE_BYTES_MAX, |name, _, _| {
-        let (name, data) = match name {
-            _ if name.eq_ignore_ascii_case("listPlugins") => ("listPlugins", plugins(facts)),
-            _ if name.eq_ignore_ascii_case("listListeners") => ("listListeners", listeners(facts)),
-            _ => return (UNKNOWN, Err(UNKNOWN)),
+    let response = answer(payload, RESPONSE_BYTES_MAX, |name, command, _| {
+        let known = ["listPlugins", "listListeners"];
+        let known = known.iter().chain(BAN_COMMANDS);
+        let Some(name) = known
+            .copied()
+            .find(|known| known.eq_ignore_ascii_case(name))
+        else {
+            return (UNKNOWN, Err(UNKNOWN));
         };
-        log.push(log_line("Broker", admin, name));
-        (name, Ok(Some(data.to_string())))
+        let mut what = name.to_owned();
+        let done = match (name, &mut bans) {
+            ("listPlugins", _) => Ok(Some(plugins(facts).to_string())),
+            ("listListeners", _) => Ok(Some(listeners(facts).to_string())),
+            (_, None) => Err(NOT_ALLOWED),
+            (_, Some(bans)) => change_bans(name, command, &mut **bans, &mut what),
+        };
+        if done.is_ok() {
+            log.push(log_line("Broker", admin, &what));
+        }
+        (name, done)
     });
     Outcome {
         response,
         log,
         ..Outcome::default()
     }
+}
+
+const BAN_COMMANDS: &[&str] = &[
+    "listBans",
+    "banAddress",
+    "banUser",
+    "unbanAddress",
+    "unbanUser",
+];
+
+const NOT_ALLOWED: &str = "Not allowed: who looks at bans needs rules that name this topic";
+
+fn change_bans(name: &str, command: &Object, bans: &mut dyn BanBook, what: &mut String) -> Answer {
+    if name == "listBans" {
+        return Ok(Some(listed(&bans.list()).to_string()));
+    }
+    let subject = match name {
+        "banAddress" | "unbanAddress" => {
+            let text = json::text(command, "address");
+            let text = text.ok().flatten().ok_or("Invalid/missing address")?;
+            let address: IpAddr = text.parse().map_err(|_| "Invalid/missing address")?;
+            Subject::of_address(address)
+        }
+        _ => Subject::User(super::user_name(command)?.into()),
+    };
+    *what = format!("{name} | {subject}");
+    if name.starts_with("unban") {
+        return if bans.lift(&subject) {
+            DONE
+        } else {
+            Err("Not banned")
+        };
+    }
+    let ban = bans.ban(&subject, seconds(command)?);
+    *what = format!("{name} | {subject} | seconds={}", ban.length.as_secs());
+    DONE
+}
+
+/// How long a ban is to be: a number, or a text with one.
+fn seconds(command: &Object) -> Result<Option<Duration>, &'static str> {
+    const INVALID: &str = "Invalid seconds";
+    let seconds = match json::member(command, "seconds") {
+        None => return Ok(None),
+        Some(Value::String(text)) => text.parse().map_err(|_| INVALID)?,
+        Some(value) => value.as_u64().ok_or(INVALID)?,
+    };
+    if !(1..=BAN_SECS_MAX).contains(&seconds) {
+        return Err(INVALID);
+    }
+    Ok(Some(Duration::from_secs(seconds)))
+}
+
+fn listed(bans: &[(Ban, u64)]) -> Value {
+    let bans = bans.iter().map(|(ban, left)| {
+        let (key, name) = match &ban.subject {
+            Subject::Address(network) => ("address", network.to_string()),
+            Subject::User(name) => ("username", name.to_string()),
+        };
+        serde_json::json!({ key: name, "seconds": left, "failures": ban.failures })
+    });
+    serde_json::json!({ "bans": bans.collect::<Value>() })
 }
 
 fn plugins(facts: &BrokerFacts) -> Value {

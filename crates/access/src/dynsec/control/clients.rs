@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::super::json::{self, Object};
-use super::super::password::new_verifier;
 use super::super::state::{Account, PRIORITY_UNSET, Password, Ranked, State};
 use super::{
     Answer, CLIENTS_MAX, DONE, Request, Surroundings, if_text, list, optional, rank, role_name,
@@ -276,10 +275,7 @@ impl Request<'_> {
     }
 
     fn hash(&mut self, password: &str) -> Password {
-        let mut salt = [0; 12];
-        self.surroundings.random(&mut salt);
-        let iterations = self.surroundings.iterations();
-        Password::Hash(new_verifier(password, salt, iterations))
+        Password::Hash(self.surroundings.hash(password))
     }
 }
 

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::Action;
+use crate::lockout::{Ban, Subject};
 
 use super::super::{LoginVerdict, Verdict};
 use super::*;
@@ -299,7 +302,7 @@ fn the_broker_tells_its_plugins_and_listeners() {
     };
     let request = json!({"commands": [{"command": "listPlugins", "correlationData": "c"},
         {"command": "LISTLISTENERS"}, {"command": "other"}]});
-    let outcome = broker_control(request.to_string().as_bytes(), ADMIN, &facts);
+    let outcome = broker_control(request.to_string().as_bytes(), ADMIN, &facts, None);
     assert_eq!(
         outcome.response,
         concat!(
@@ -367,4 +370,89 @@ fn who_has_a_role_at_the_end_of_a_request_gets_its_new_rules() {
         ]}),
     );
     assert_eq!(outcome.effects.recompile, users(&["", "ann", "cid"]));
+}
+
+#[derive(Default)]
+struct Book(Vec<(Ban, u64)>);
+
+impl BanBook for Book {
+    fn list(&self) -> Vec<(Ban, u64)> {
+        self.0.clone()
+    }
+
+    fn ban(&mut self, subject: &Subject, length: Option<Duration>) -> Ban {
+        let length = length.unwrap_or(Duration::from_secs(300));
+        let ban = Ban {
+            subject: subject.clone(),
+            until: length,
+            length,
+            failures: 0,
+        };
+        self.0.push((ban.clone(), length.as_secs()));
+        ban
+    }
+
+    fn lift(&mut self, subject: &Subject) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(ban, _)| ban.subject != *subject);
+        self.0.len() < before
+    }
+}
+
+#[test]
+fn bans_are_listed_made_and_lifted() {
+    let mut book = Book::default();
+    let request = json!({"commands": [
+        {"command": "banAddress", "address": "192.0.2.7"},
+        {"command": "banAddress", "address": "2001:db8::1", "seconds": "60"},
+        {"command": "banUser", "username": "bob", "seconds": 10},
+        {"command": "banUser", "username": "eve", "seconds": 0},
+        {"command": "banAddress", "address": "192.0.2.0/24"},
+        {"command": "unbanAddress", "address": "192.0.2.7"},
+        {"command": "unbanUser", "username": "nobody"},
+        {"command": "listBans"},
+    ]});
+    let request = request.to_string();
+    let facts = BrokerFacts::default();
+    let outcome = broker_control(request.as_bytes(), ADMIN, &facts, Some(&mut book));
+    assert_eq!(
+        outcome.response,
+        concat!(
+            r#"{"responses":[{"command":"banAddress"},{"command":"banAddress"},{"command":"banUser"},"#,
+            r#"{"command":"banUser","error":"Invalid seconds"},"#,
+            r#"{"command":"banAddress","error":"Invalid/missing address"},{"command":"unbanAddress"},"#,
+            r#"{"command":"unbanUser","error":"Not banned"},{"command":"listBans","data":{"bans":["#,
+            r#"{"address":"2001:db8::/64","seconds":60,"failures":0},"#,
+            r#"{"username":"bob","seconds":10,"failures":0}]}}]}"#
+        )
+    );
+    assert_eq!(
+        outcome.log[2],
+        "Broker: ctl/admin | banUser | user 'bob' | seconds=10"
+    );
+    assert_eq!(outcome.log.len(), 5);
+    let outcome = broker_control(request.as_bytes(), ADMIN, &facts, None);
+    assert_eq!(outcome.response.matches("Not allowed").count(), 8);
+    assert!(outcome.log.is_empty());
+}
+
+#[test]
+fn what_a_request_takes_that_is_slow_is_known_before() {
+    let request = json!({"commands": [
+        {"command": "createClient", "username": "a", "password": "p"},
+        {"command": "SETCLIENTPASSWORD", "username": "a", "password": "q"},
+        {"command": "deleteClient", "username": "a", "password": "r"},
+        {"command": "getClient", "username": "b"},
+        {"command": "getClient", "username": "c"},
+    ]});
+    let found = needs(format!("{request}\0").as_bytes());
+    let of = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    assert_eq!(found.passwords, of(&["p", "q"]));
+    assert_eq!(found.connections, Connections::Of(of(&["b", "c"])));
+    let request = json!({"commands": [{"command": "listClients"}, {"command": "getClient", "username": "b"}]});
+    assert_eq!(
+        needs(request.to_string().as_bytes()).connections,
+        Connections::All
+    );
+    assert_eq!(needs(b"no json"), Needs::default());
 }

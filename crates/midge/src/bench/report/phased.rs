@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{put_tally, scenario_name, tally_json};
 use crate::bench::phase::Phases;
-use crate::bench::plan::{Plan, Scenario, version_name};
+use crate::bench::plan::{Plan, Scenario, transport, version_name};
 
 /// The outcome as a few lines.
 pub(crate) fn phases_text(plan: &Plan, outcome: &Phases) -> String {
@@ -47,6 +47,9 @@ pub(crate) fn phases_text(plan: &Plan, outcome: &Phases) -> String {
             latency.max() as f64 / 1000.0
         );
     }
+    if let Some(failed) = outcome.failed {
+        let _ = writeln!(text, "failed      {failed} connections");
+    }
     if has_messages(plan) {
         put_tally(&outcome.tally, &mut text);
     }
@@ -75,8 +78,9 @@ const fn has_messages(plan: &Plan) -> bool {
 /// The outcome as one JSON object on one line. Times are microseconds, sizes bytes.
 pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
     let mut text = format!(
-        "{{\"scenario\":\"{}\",\"clients\":{},\"qos\":{},\"version\":\"{}\",\"payload\":{},{}",
+        "{{\"scenario\":\"{}\",\"transport\":\"{}\",\"clients\":{},\"qos\":{},\"version\":\"{}\",\"payload\":{},{}",
         scenario_name(plan),
+        transport(plan),
         plan.subscribers(),
         plan.qos.bits(),
         version_name(plan.connect.version),
@@ -101,6 +105,9 @@ pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
                     time.as_secs_f64()
                 );
             }
+        }
+        if let Some(failed) = outcome.failed {
+            let _ = write!(text, ",\"failed\":{failed}");
         }
         text.push('}');
     }

@@ -40,6 +40,14 @@ const fn texts(needed: &'static [&'static str]) -> Form {
     }
 }
 
+const fn optional(needed: &'static [&'static str], more: &'static str) -> Form {
+    Form::Texts {
+        needed,
+        optional: Some(more),
+        priority: false,
+    }
+}
+
 const fn ranked(needed: &'static [&'static str]) -> Form {
     Form::Texts {
         needed,
@@ -71,6 +79,31 @@ const fn section(
 const BROKER: &[Spec] = &[
     spec("listPlugins", "", "Lists plugins.", texts(&[])),
     spec("listListeners", "", "Lists listeners.", texts(&[])),
+    section("Bans", "listBans", "", "Lists who is banned.", texts(&[])),
+    spec(
+        "banAddress",
+        "<address> [seconds]",
+        "Bans an address, or its /64 network of IPv6.",
+        optional(&["address"], "seconds"),
+    ),
+    spec(
+        "unbanAddress",
+        "<address>",
+        "Lifts that, and forgets failed logins.",
+        texts(&["address"]),
+    ),
+    spec(
+        "banUser",
+        "<username> [seconds]",
+        "Bans a user.",
+        optional(&["username"], "seconds"),
+    ),
+    spec(
+        "unbanUser",
+        "<username>",
+        "Lifts that, and forgets failed logins.",
+        texts(&["username"]),
+    ),
 ];
 
 const DYNSEC: &[Spec] = &[

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Scope::General;
 use super::ValueType::{Flag, Form, Number, Text, Word};
 use super::{Low, OptionDef, Reload, at_least, number};
+use crate::config::MemoryLimit;
 use crate::config::draft::Draft;
 use crate::config::forms::{
     expiration, include_dir, log_dest, log_facility, log_timestamp_format, log_type,
@@ -76,9 +77,10 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         General,
         Flag,
         "false",
-        "Whether $CONTROL/broker/v1 answers requests.",
+        "Whether $CONTROL/broker/v1 answers requests: about plugins and listeners, and for clients \
+         with rules that let them publish there, about bans.",
     )
-    .later("the control API"),
+    .reads(|draft, args| flag(args, &mut draft.general.enable_control_api)),
     OptionDef::new(
         "global_max_clients",
         General,
@@ -248,14 +250,17 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         "memory_limit",
         General,
         number(0, i64::MAX),
-        "0",
-        "Bytes of memory above which the broker takes on nothing new; 0 sets no limit.",
+        "four fifths of what the machine or container has",
+        "Bytes of resident memory above which new sessions (0x89), subscriptions and messages (0x97) \
+         are refused, while what waits is delivered; 0 sets no limit.",
     )
     .reads(|draft, args| {
-        draft.general.memory_limit = args.limit()?;
+        draft.general.memory_limit = match args.limit()? {
+            Some(bytes) => MemoryLimit::Bytes(bytes),
+            None => MemoryLimit::None,
+        };
         Ok(())
-    })
-    .accepted("what grows with traffic is bounded by max_queued_bytes_total and outbox_bytes_max"),
+    }),
     OptionDef::new(
         "message_size_limit",
         General,

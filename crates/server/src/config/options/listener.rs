@@ -8,12 +8,12 @@ use crate::config::forms::{
     port, protocol, socket_domain,
 };
 use crate::config::transport::{
-    additional_certificate, enable_proxy_protocol, tls_keyform, tls_version, use_san_as_username,
-    websockets_forwarded_header, websockets_origin, websockets_path, websockets_trusted_proxy,
+    additional_certificate, enable_proxy_protocol, psk_hint, tls_keyform, tls_version,
+    use_san_as_username, websockets_forwarded_header, websockets_origin, websockets_path,
+    websockets_trusted_proxy,
 };
 
 const ENGINE: &str = "engines of OpenSSL";
-const PSK: &str = "TLS with pre-shared keys";
 const HTTP: &str = "the HTTP API";
 
 pub(super) static OPTIONS: &[OptionDef] = &[
@@ -273,10 +273,11 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         ListenerOrDefault,
         Text,
         "",
-        "The hint for clients that use pre-shared keys, and the switch for them.",
+        "The hint for clients that use pre-shared keys in the place of certificates, and the switch for \
+         them. Needs psk_file, and a build with the feature tls-psk.",
     )
     .once()
-    .later(PSK),
+    .reads(psk_hint),
     OptionDef::new(
         "require_certificate",
         ListenerOrDefault,

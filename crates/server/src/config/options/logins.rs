@@ -3,11 +3,21 @@
 use super::Scope::GeneralOrListener;
 use super::ValueType::{Form, Text};
 use super::{OptionDef, number};
-use crate::config::logins::{address, algorithms, words};
+use crate::config::logins::{address, algorithms, auth_order, words};
 
 const CLAIM: &str = "a claim by its path, as in sub or realm_access.roles";
 
 pub(super) static OPTIONS: &[OptionDef] = &[
+    OptionDef::new(
+        "auth_order",
+        GeneralOrListener,
+        Form("some of certificate oauth password_file dynsec http anonymous"),
+        "as security.md says",
+        "The methods that judge logins, in this order: the first that knows a login decides. Those that \
+         are left out are not asked.",
+    )
+    .by_midge()
+    .reads(auth_order),
     OptionDef::new(
         "http_login_cache",
         GeneralOrListener,

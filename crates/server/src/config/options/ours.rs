@@ -105,6 +105,19 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         Ok(())
     }),
     OptionDef::new(
+        "auth_cache",
+        General,
+        number(0, 604_800),
+        "3600",
+        "Seconds for which a password that was right is not hashed again when the same user connects \
+         with it; 0 hashes each time. See security.md.",
+    )
+    .by_midge()
+    .reads(|draft, args| {
+        draft.general.auth_cache_secs = args.integer()?;
+        Ok(())
+    }),
+    OptionDef::new(
         "connect_timeout",
         General,
         number(1, 65_535),

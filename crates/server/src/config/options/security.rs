@@ -74,9 +74,12 @@ pub(super) static OPTIONS: &[OptionDef] = &[
         GeneralOrListener,
         Text,
         "",
-        "The file with identities and pre-shared keys for TLS-PSK.",
+        "The file with identities and pre-shared keys, for listeners with psk_hint.",
     )
-    .later("TLS with pre-shared keys"),
+    .reads(|draft, args| {
+        draft.security().psk_file = Some(args.text()?.into());
+        Ok(())
+    }),
     OptionDef::new(
         "auth_plugin_deny_special_chars",
         Plugin,

@@ -13,6 +13,7 @@ fn sample(option: &options::OptionDef) -> String {
         "persistent_client_expiration" => return "1d".to_owned(),
         "log_dest" => return "stdout".to_owned(),
         "auth_fail_exempt" => return "192.0.2.0/24".to_owned(),
+        "auth_order" => return "password_file anonymous".to_owned(),
         "persistence_sync" => return "1000".to_owned(),
         "log_timestamp_format" => return "%Y".to_owned(),
         "additional_certificate" => return "cert.pem key.pem".to_owned(),
@@ -56,7 +57,7 @@ fn usable() -> impl Iterator<Item = &'static options::OptionDef> {
 
 /// Options that say nothing without others; they have tests of their own.
 fn needs_others(name: &str) -> bool {
-    name.starts_with("oauth_") || name.starts_with("http_login_")
+    name.starts_with("oauth_") || name.starts_with("http_login_") || name == "psk_hint"
 }
 
 /// Those that take whatever has the right form. What names plugins has tests of its own.
@@ -76,7 +77,7 @@ fn every_name_is_listed_once() {
         reference()
             .filter(|option| option.origin == Origin::Midge)
             .count(),
-        41
+        51
     );
 }
 

@@ -1,3 +1,5 @@
+use midge_transport::tls::PSK_IS_BUILT_IN;
+
 use super::super::Config;
 
 #[track_caller]
@@ -78,4 +80,50 @@ fn a_path_begins_with_a_slash() {
         let path = config.listeners[0].settings.websockets_path.as_deref();
         assert_eq!(path, Some("/mqtt"));
     }
+}
+
+#[test]
+fn pre_shared_keys_need_their_file_and_exclude_certificates() {
+    if !PSK_IS_BUILT_IN {
+        check(
+            "psk_hint h\npsk_file /k",
+            Some("this build of Midge does not have"),
+        );
+        return;
+    }
+    check("psk_hint h\npsk_file /k", None);
+    check(
+        "psk_hint h\npsk_file /k\nuse_identity_as_username true",
+        None,
+    );
+    check("psk_hint h", Some("without 'psk_file'"));
+    let both = "psk_hint h\npsk_file /k\n";
+    check(
+        &format!("{both}certfile c\nkeyfile k"),
+        Some("with a certificate"),
+    );
+    check(
+        &format!("{both}require_certificate true"),
+        Some("'require_certificate'"),
+    );
+    check(
+        &format!("{both}use_subject_as_username true"),
+        Some("user name"),
+    );
+}
+
+#[test]
+fn keys_without_a_hint_do_nothing_and_a_general_file_is_for_those_with_one() {
+    let text = "per_listener_settings true\nlistener 8883\npsk_file /k\n";
+    let (_, notes) = Config::parse(text, "t.conf")
+        .map(|config| ((), config.notes))
+        .unwrap();
+    let told = |words: &str| notes.iter().any(|note| note.text.contains(words));
+    assert!(
+        told("'psk_file' has no effect without 'psk_hint'"),
+        "{notes:?}"
+    );
+    let text = "psk_file /k\nlistener 8883\n";
+    let config = Config::parse(text, "t.conf").unwrap();
+    assert!(config.listeners[0].settings.psk_file.is_some());
 }

@@ -1,0 +1,255 @@
+"""TLS with pre-shared keys against openssl and Debian's mosquitto_pub and mosquitto_sub.
+
+    tests/tls/psk.py <broker with the feature tls-psk> [--test WORDS]
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import main as tls
+from harness.broker import find_binary, free_port
+from harness.report import Report, Skip, require, require_equal
+
+KEY = "00112233445566778899aabbccddeeff"
+OTHER_KEY = "ffeeddccbbaa99887766554433221100"
+
+VERSIONS = ("-tls1_2", "-tls1_3")
+
+
+class Place:
+    """The broker, and a folder with its keys."""
+
+    def __init__(self, broker, folder):
+        self.broker = pathlib.Path(broker)
+        self.folder = pathlib.Path(folder)
+        self.keys = self.folder / "keys"
+        self.keys.write_text(f"# devices\ndevice 7:{KEY}\nother:{OTHER_KEY}\n")
+
+    def listeners(self, **options):
+        """A broker with listeners for pre-shared keys, and what else each of them is to have."""
+        kinds = {name: f"psk_hint midge\n{more}" for name, more in options.items()}
+        return tls.Listeners(f"psk_file {self.keys}\n", binary=self.broker, **kinds)
+
+
+def s_client(port, version, *options, identity="device 7", key=KEY, given=tls.CONNECT + tls.DISCONNECT):
+    """openssl s_client with a key; it ends when the broker closes, or has had enough."""
+    shows = ["-psk_identity", identity, "-psk", key] if key else []
+    return tls.s_client(port, version, "-ign_eof", *shows, *options, given=given)
+
+
+def tool(name, port, *options, identity="device 7", key=KEY):
+    """The command line of a tool of Mosquitto."""
+    command = [name, "-h", "localhost", "-p", port, "--psk", key, "--psk-identity", identity]
+    return [*map(str, command), "-q", "1", *options]
+
+
+def openssl(place):
+    """openssl s_client logs in with both versions, and MQTT goes through."""
+    with place.listeners(psk="") as listeners:
+        port = listeners.ports["psk"]
+        for version, cipher in (("-tls1_2", "ECDHE-PSK-CHACHA20-POLY1305"), ("-tls1_3", "TLS_CHACHA20_POLY1305_SHA256")):
+            before = listeners.log().count("New client connected")
+            _, text = s_client(port, version)
+            require(f"Cipher is {cipher}" in text, text)
+            listeners.await_log("New client connected", before + 1)
+        _, text = s_client(port, "-tls1_2")
+        require("PSK identity hint: midge" in text, text)
+
+
+def refused(place):
+    """Who has no key, another's, or none that is known does not come in, and the log says why."""
+    with place.listeners(psk="") as listeners:
+        port = listeners.ports["psk"]
+        for version in VERSIONS:
+            for words, shown in (
+                ("no identity 'nobody' is known", {"identity": "nobody"}),
+                ("not that of identity 'other'", {"identity": "other"}),
+                ("no cipher with a pre-shared key that both have", {"key": None}),
+            ):
+                before = listeners.log().count(words)
+                status, text = s_client(port, version, **shown)
+                require(status != 0, f"{words}: {text[-300:]}")
+                listeners.await_log(words, before + 1)
+        require("New client connected" not in listeners.log(), "somebody came in")
+
+
+def options(place):
+    """Versions and ciphers are those of the configuration."""
+    with place.listeners(
+        newest="tls_version tlsv1.3\n",
+        chosen="ciphers PSK-AES128-CBC-SHA256\nciphers_tls1.3 TLS_CHACHA20_POLY1305_SHA256\n",
+    ) as listeners:
+        status, _ = s_client(listeners.ports["newest"], "-tls1_2")
+        require(status != 0, "TLS 1.2 was let in although tls_version is tlsv1.3")
+        _, text = s_client(listeners.ports["newest"], "-tls1_3")
+        require("TLSv1.3, Cipher is" in text, text)
+        _, text = s_client(listeners.ports["chosen"], "-tls1_2")
+        require("Cipher is PSK-AES128-CBC-SHA256" in text, text)
+        _, text = s_client(listeners.ports["chosen"], "-tls1_3")
+        require("Cipher is TLS_CHACHA20_POLY1305_SHA256" in text, text)
+
+
+def tools(place):
+    """mosquitto_pub and mosquitto_sub, also with a payload of many records."""
+    large = place.folder / "large"
+    large.write_bytes(os.urandom(3 * tls.MIB))
+    with place.listeners(psk="") as listeners:
+        port = listeners.ports["psk"]
+        for number, payload in enumerate((["-m", "hello"], ["-f", str(large)])):
+            topic = f"psk/{number}"
+            subscriber = subprocess.Popen(
+                tool("mosquitto_sub", port, "-t", topic, "-C", "1", "-N", identity="other", key=OTHER_KEY),
+                stdout=subprocess.PIPE,
+            )
+            tls.await_that(lambda t=topic: f"1 {t}" in listeners.log(), "a subscription")
+            status, text = tls.run(tool("mosquitto_pub", port, "-t", topic, *payload))
+            require_equal(status, 0, text)
+            came, _ = subscriber.communicate(timeout=tls.DEADLINE)
+            require_equal(came, large.read_bytes() if number else b"hello", "payload")
+        status, _ = tls.run(tool("mosquitto_pub", port, "-t", "a", "-m", "b", key=OTHER_KEY))
+        require(status != 0, "a wrong key was let in")
+
+
+def user_names(place):
+    """The identity is the user name, and rules hold for it, whatever CONNECT says."""
+    rules = place.folder / "rules"
+    rules.write_text("user device 7\ntopic readwrite own/#\n")
+    general = f"psk_file {place.keys}\nacl_file {rules}\n"
+    with tls.Listeners(
+        general, binary=place.broker, psk="psk_hint h\nuse_identity_as_username true\n"
+    ) as listeners:
+        port = listeners.ports["psk"]
+        login = ["-u", "somebody", "-P", "anything", "-V", "5"]
+        status, text = tls.run(tool("mosquitto_pub", port, "-t", "own/a", "-m", "x", *login))
+        require_equal(status, 0, text)
+        require("uthori" not in text, text)
+        listeners.await_log("u'device 7')")
+        _, text = tls.run(tool("mosquitto_pub", port, "-t", "another/a", "-m", "x", *login))
+        require("Not authorized" in text, text)
+
+
+def websockets(place):
+    """WebSocket inside of it."""
+    with place.listeners(wss="protocol websockets\n") as listeners:
+        request = (
+            b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: mqtt\r\n\r\n"
+        )
+        given = request + tls.frame(tls.CONNECT) + tls.frame(tls.DISCONNECT)
+        _, text = s_client(listeners.ports["wss"], "-tls1_3", given=given)
+        require("101 Switching Protocols" in text, text)
+        listeners.await_log("New client connected")
+
+
+def changes(place):
+    """Keys that are added or taken away count for who comes then; a bad line is told by its number."""
+    keys = place.folder / "changing"
+    keys.write_text(f"device 7:{KEY}\n")
+    with tls.Listeners(f"psk_file {keys}\n", binary=place.broker, psk="psk_hint h\n") as listeners:
+        port = listeners.ports["psk"]
+        subscriber = subprocess.Popen(
+            tool("mosquitto_sub", port, "-t", "stays", "-C", "1", "-N"), stdout=subprocess.PIPE
+        )
+        tls.await_that(lambda: "1 stays" in listeners.log(), "a subscription")
+        words = "have changed and were read again"
+        for text in (f"new:{OTHER_KEY}\n", f"nonsense\nnew:{OTHER_KEY}\nbad:xyz\n"):
+            before = listeners.log().count(words)
+            keys.write_text(text)
+            listeners.await_log(words, before + 1)
+        listeners.await_log(f"psk_file {keys}:1: no colon")
+        listeners.await_log(f"psk_file {keys}:3: the key is not in hexadecimal digits")
+        status, _ = tls.run(tool("mosquitto_pub", port, "-t", "stays", "-m", "old"))
+        require(status != 0, "a key that was taken away was let in")
+        status, text = tls.run(tool("mosquitto_pub", port, "-t", "stays", "-m", "new", identity="new", key=OTHER_KEY))
+        require_equal(status, 0, text)
+        came, _ = subscriber.communicate(timeout=tls.DEADLINE)
+        require_equal(came, b"new", "payload for the client that has stayed")
+        keys.unlink()
+        os.kill(listeners.broker.pid, signal.SIGHUP)
+        listeners.await_log("Unable to open psk_file")
+        status, text = tls.run(tool("mosquitto_pub", port, "-t", "a", "-m", "b", identity="new", key=OTHER_KEY))
+        require_equal(status, 0, text)
+
+
+def faulty_start(place):
+    """What is wrong is told before anything runs, and so is a build without the feature."""
+    binary = find_binary(tls.ROOT)
+    for broker, text, words in (
+        (place.broker, "psk_hint h\n", "without 'psk_file'"),
+        (place.broker, f"psk_hint h\npsk_file {place.folder}/nowhere\n", "Unable to open psk_file"),
+        (place.broker, f"psk_hint h\npsk_file {place.keys}\nciphers nonsense\n", "nonsense"),
+        (place.broker, f"psk_hint h\npsk_file {place.keys}\nrequire_certificate true\n", "require_certificate"),
+        (binary, f"psk_hint h\npsk_file {place.keys}\n", "--features tls-psk"),
+    ):
+        if broker is None:
+            raise Skip("the usual build is not there")
+        configuration = place.folder / "faulty.conf"
+        configuration.write_text(f"user root\nlistener {free_port()} 127.0.0.1\n{text}")
+        status, said = tls.run([broker, "broker", "-c", configuration])
+        require_equal(status, 3, said)
+        require(words in said, said)
+
+
+def hostile(place):
+    """Noise, silence and identities without end, and a client that notices nothing."""
+    with place.listeners(psk="") as listeners:
+        port = listeners.ports["psk"]
+        before = listeners.rss()
+        silent = [tls.plain_socket(port) for _ in range(200)]
+        for number, stream in enumerate(silent):
+            stream.sendall(b"\x16\x03\x01\x02\x00\x01\x00"[: number % 8])
+        for data in (tls.CONNECT, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x40\x00" + os.urandom(tls.MIB)):
+            stream = tls.plain_socket(port)
+            try:
+                stream.sendall(data)
+            except ConnectionError:
+                pass
+            require(tls.ended(stream), "the connection goes on")
+        status, text = tls.run(tool("mosquitto_pub", port, "-t", "a", "-m", "b"))
+        require_equal(status, 0, text)
+        for _ in range(50):
+            s_client(port, "-tls1_3", identity="x" * 250)
+        grown = listeners.rss() - before
+        require(grown < tls.GROWTH_MAX // 4, f"the broker has grown by {grown // tls.MIB} MiB")
+        listeners.await_log("no CONNECT within connect_timeout", 200)
+
+
+TESTS = [
+    ("TLS-PSK openssl", openssl),
+    ("TLS-PSK refused", refused),
+    ("TLS-PSK versions and ciphers", options),
+    ("TLS-PSK mosquitto_pub and mosquitto_sub", tools),
+    ("TLS-PSK user names", user_names),
+    ("TLS-PSK WebSocket", websockets),
+    ("TLS-PSK keys change", changes),
+    ("TLS-PSK faulty start", faulty_start),
+    ("TLS-PSK hostile", hostile),
+]
+
+
+def main():
+    """Runs the tests that the command line chooses; without a choice, all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("broker")
+    parser.add_argument("--test", default="")
+    choice = parser.parse_args()
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="midge-psk-") as folder:
+        place = Place(choice.broker, folder)
+        for name, test in TESTS:
+            if choice.test in name:
+                report.run(name, test, place)
+    report.exit()
+
+
+if __name__ == "__main__":
+    main()
