@@ -42,6 +42,8 @@ GROUPS = {
     "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
+    "tools": (install.debian, lambda: [sys.executable, program("tools/main.py")], 600),
+    "top": (None, lambda: [sys.executable, program("tools/top.py")], 300),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "oauth": (
         lambda root: install.oauth(root) or install.python(root),
@@ -75,7 +77,7 @@ GROUPS = {
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"browser", "crash", "doors", "dynsec", "files", "limits", "oauth", "psk", "tls"}
+WITH_OWN_BROKERS = {"browser", "crash", "doors", "dynsec", "files", "limits", "oauth", "psk", "tls", "tools", "top"}
 
 
 class Totals:

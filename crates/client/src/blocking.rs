@@ -25,9 +25,10 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client as Inner, new_core, outcome_of_connect};
 use crate::core::Core;
-use crate::driver::{self, Resolving};
+use crate::driver;
 use crate::error::ConnectionError;
 use crate::message::Message;
+use crate::net::Resolving;
 use crate::options::Options;
 use crate::queue::{self, Queue};
 use crate::shared::Shared;

@@ -14,10 +14,11 @@ use midge_codec::ReasonCode;
 use midge_proto::Time;
 
 use crate::core::{Core, Farewell, Outcome, Overflow, StreamTerms, Ticket};
-use crate::driver::{self, Resolving};
+use crate::driver;
 use crate::error::{ConnectionError, OptionsError, Unfinished};
 use crate::event::{Connected, Event};
 use crate::message::Message;
+use crate::net::Resolving;
 use crate::options::{Options, seconds};
 use crate::publish::Publish;
 use crate::queue::{self, Queue};

@@ -426,11 +426,11 @@ impl Core {
         else {
             return false;
         };
-        self.options.credential_source.is_some()
-            && matches!(
-                refusal.reason,
-                ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED
-            )
+        let asks = self.options.credential_source.is_some() || self.options.authenticator.is_some();
+        asks && matches!(
+            refusal.reason,
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED
+        )
     }
 
     fn next_delay(&mut self) -> std::time::Duration {

@@ -15,17 +15,8 @@ use crate::credentials::{
     Authenticator, BoxFuture, CredentialRequest, Credentials, CredentialsError, Occasion,
 };
 use crate::error::ConnectionError;
-use crate::net::{self, Link};
+use crate::net::{Link, Resolving};
 use crate::shared::Shared;
-
-/// Where host names are looked up, which blocks a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resolving {
-    /// On a thread of the runtime's pool.
-    Elsewhere,
-    /// On the driver's own thread, which has nothing else to do.
-    Here,
-}
 
 type Asker = Box<dyn Authenticator>;
 
@@ -119,10 +110,14 @@ async fn dial(
                 Some((method, first.map_err(authentication)?))
             }
         };
-        let link = net::open(&options, attempt, resolving).await?;
+        let turn = attempt.saturating_sub(1) as usize % options.servers.len().max(1);
+        let Some(server) = options.servers.get(turn) else {
+            return Err(ConnectionError::Closed);
+        };
+        let link = options.dialer.open(server, resolving).await?;
         Ok((link, credentials, authentication))
     };
-    tokio::time::timeout(options.connect_timeout, work)
+    tokio::time::timeout(options.dialer.timeout, work)
         .await
         .unwrap_or(Err(ConnectionError::TimedOut))
 }
@@ -237,8 +232,8 @@ impl<'a> Talk<'a> {
         match self.write(context) {
             Err(error) => {
                 // The broker may have said why before it closed: read that first.
-                self.drain(context, buffer);
-                Step::End(broken(error))
+                let told = self.drain(context, buffer);
+                Step::End(broken(told.unwrap_or(error)))
             }
             Ok(wrote) if wrote || asked || !bytes.is_empty() || goes_on => Step::Again,
             Ok(_) => Step::Wait(turn.deadline),
@@ -285,7 +280,10 @@ impl<'a> Talk<'a> {
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         let rest = self.outbound.get(self.sent..).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(false);
+            return match self.link.poll_flush(context) {
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Ready(Ok(())) | Poll::Pending => Ok(false),
+            };
         }
         match self.link.poll_write(context, rest) {
             Poll::Pending => Ok(false),
@@ -299,14 +297,19 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn drain(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) {
+    /// Reads what is still there; gives what the layers of the connection say of its end.
+    fn drain(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Option<io::Error> {
         for _ in 0..ROUNDS_MAX {
-            let Poll::Ready(Ok(count @ 1..)) = self.link.poll_read(context, buffer) else {
-                return;
-            };
-            let bytes = buffer.get(..count).unwrap_or_default();
-            self.shared.with(|core, now| core.received(now, bytes));
+            match self.link.poll_read(context, buffer) {
+                Poll::Ready(Ok(count @ 1..)) => {
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    self.shared.with(|core, now| core.received(now, bytes));
+                }
+                Poll::Ready(Err(error)) if error.get_ref().is_some() => return Some(error),
+                _ => return None,
+            }
         }
+        None
     }
 
     /// Sleeps until the deadline; `false`: it is here.
@@ -382,7 +385,7 @@ fn broken(error: io::Error) -> ConnectionError {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::NotConnected
         | io::ErrorKind::UnexpectedEof => ConnectionError::ClosedByBroker,
-        _ => ConnectionError::io(error),
+        _ => error.into(),
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use midge_codec::ReasonCode;
 
+pub use crate::net::failure::{TlsFailure, TlsFailureKind, WebSocketFailure};
+
 /// A refusal of the broker's, in its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,6 +74,10 @@ pub enum ConnectionError {
     Io(Arc<io::Error>),
     /// The proxy does not let us through, for this reason.
     Proxy(String),
+    /// There is no TLS, or none any more.
+    Tls(TlsFailure),
+    /// There is no WebSocket, or none any more.
+    WebSocket(WebSocketFailure),
     /// Nothing answered in time: the host, or the broker with its CONNACK or PINGRESP.
     TimedOut,
     /// The broker closed the connection without a word.
@@ -92,17 +98,23 @@ pub enum ConnectionError {
 
 impl ConnectionError {
     pub(crate) fn io(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::TimedOut {
-            Self::TimedOut
-        } else {
-            Self::Io(Arc::new(error))
+        let found = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Self>());
+        match found {
+            Some(inside) => inside.clone(),
+            None if error.kind() == io::ErrorKind::TimedOut => Self::TimedOut,
+            None => Self::Io(Arc::new(error)),
         }
     }
 
-    /// Whether another attempt with the same options is bound to end the same way.
+    /// Whether another attempt with the same options is bound to end the same way, or to be taken for an
+    /// attack. Certificates of brokers can be renewed, names can be mended: these are tried again.
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
         match self {
+            Self::Tls(failure) => failure.is_permanent(),
+            Self::WebSocket(failure) => failure.is_permanent(),
             Self::Options(_) | Self::Queue(_) | Self::Closed => true,
             Self::Refused(refusal) | Self::Disconnected(refusal) => {
                 is_permanent_reason(refusal.reason)
@@ -142,6 +154,8 @@ impl fmt::Display for ConnectionError {
             Self::Resolve { host, source } => write!(f, "cannot find the host {host}: {source}"),
             Self::Io(error) => write!(f, "connection failed: {error}"),
             Self::Proxy(why) => write!(f, "the proxy does not let us through: {why}"),
+            Self::Tls(failure) => failure.fmt(f),
+            Self::WebSocket(failure) => failure.fmt(f),
             Self::TimedOut => f.write_str("the broker did not answer in time"),
             Self::ClosedByBroker => f.write_str("the broker closed the connection"),
             Self::Refused(refusal) => {
@@ -182,6 +196,13 @@ impl Error for ConnectionError {
 impl From<OptionsError> for ConnectionError {
     fn from(error: OptionsError) -> Self {
         Self::Options(error)
+    }
+}
+
+/// From an error of a [`Connection`](crate::net::Connection), with the reason that is inside.
+impl From<io::Error> for ConnectionError {
+    fn from(error: io::Error) -> Self {
+        Self::io(error)
     }
 }
 

@@ -6,6 +6,8 @@
 //! - [`errors`]: what each error means and what to do
 //! - [`reconnecting`]: what the client does by itself, and how to watch it
 //! - [`sessions`]: what the broker keeps, and the queue on the disk
+//! - [`tls`]: certificates, WebSocket, proxies
+//! - [`oauth`]: tokens that end, and methods with several steps
 //! - [`coming_from`]: for people who know rumqttc or paho
 //!
 //! The examples run against a broker whenever the tests do.
@@ -22,5 +24,10 @@ pub mod errors {}
 pub mod reconnecting {}
 #[doc = include_str!("guide/sessions.md")]
 pub mod sessions {}
+#[cfg(feature = "tls")]
+#[doc = include_str!("guide/tls.md")]
+pub mod tls {}
+#[doc = include_str!("guide/oauth.md")]
+pub mod oauth {}
 #[doc = include_str!("guide/coming_from.md")]
 pub mod coming_from {}

@@ -38,9 +38,9 @@ pub mod guide;
 mod message;
 #[expect(
     clippy::disallowed_methods,
-    reason = "connections are tried one after the other"
+    reason = "connections are tried one after the other, and files are read for TLS"
 )]
-mod net;
+pub mod net;
 mod options;
 mod publish;
 #[expect(
@@ -60,11 +60,14 @@ pub use credentials::{
     Authenticator, BoxFuture, CredentialRequest, Credentials, CredentialsError, Occasion,
 };
 pub use error::{
-    ConnectionError, OptionsError, PublishError, Refusal, RequestError, SubscribeError, Unfinished,
+    ConnectionError, OptionsError, PublishError, Refusal, RequestError, SubscribeError, TlsFailure,
+    TlsFailureKind, Unfinished, WebSocketFailure,
 };
 pub use event::{Connected, Event};
 pub use message::{Message, MessageProperties};
 pub use midge_codec::{QoS, ReasonCode, RetainHandling, Version};
+#[cfg(feature = "tls")]
+pub use net::{TlsInfo, TlsOptions, TlsVersion};
 pub use options::{Options, QueueFull, Will};
 pub use publish::{Delivery, Enqueue, Publish, PublishFuture, Published};
 pub use request::{Request, RequestFuture};

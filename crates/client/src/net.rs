@@ -1,66 +1,52 @@
-//! Opening connections, and the one place where TLS and WebSocket will stand between the socket and the
-//! core.
+//! Opening connections: TCP and unix sockets, through proxies, with TLS and WebSocket around the bytes.
+//!
+//! [`Client`](crate::Client) does this by itself. For programs that speak MQTT by other means, in one
+//! thread and with their own waiting, [`Dialer::dial`] opens a [`Connection`] that is read, written and
+//! polled like a socket:
+//!
+//! ```no_run
+//! use std::io::{Read as _, Write as _};
+//! use midge_client::net::{Dialer, Server};
+//!
+//! let dialer = Dialer::new().proxy("socks5://proxy.example")?;
+//! let mut connection = dialer.dial(&Server::new("broker.example", 1883))?;
+//! connection.write_all(&[0xC0, 0x00])?;
+//! connection.flush()?;
+//! let mut answer = [0; 2];
+//! connection.read_exact(&mut answer)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod connection;
 mod dial;
+mod dialer;
+pub(crate) mod failure;
+mod link;
 mod proxy;
+mod raw;
+mod server;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod wrapped;
+#[cfg(not(any(feature = "tls", feature = "websocket")))]
+#[path = "net/wrapped/absent.rs"]
+mod wrapped;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod wrapping;
+#[cfg(not(any(feature = "tls", feature = "websocket")))]
+#[path = "net/wrapping/absent.rs"]
+mod wrapping;
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+pub use connection::Connection;
+pub use dialer::Dialer;
+pub use server::Server;
+#[cfg(feature = "tls")]
+pub use tls::{TlsInfo, TlsOptions};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-#[cfg(unix)]
-use tokio::net::UnixStream;
+#[cfg(feature = "tls")]
+pub use midge_transport::tls::TlsVersion;
 
-pub(crate) use dial::open;
-
-/// A connection that carries packets.
-///
-/// A transformer of bytes (TLS, WebSocket) becomes a variant that owns its socket: it reads from the
-/// socket into itself and gives plain bytes, and the other way round. `poll_write` may take bytes that
-/// are still inside; `close` sends what is left.
-pub(crate) enum Link {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl Link {
-    /// Reads plain bytes; 0 at the end.
-    pub(crate) fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut buffer),
-            #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut buffer),
-        };
-        polled.map_ok(|()| buffer.filled().len())
-    }
-
-    /// Writes plain bytes; gives how many were taken.
-    pub(crate) fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    /// Says that nothing more will be written, as far as that goes without waiting.
-    pub(crate) fn close(&mut self, context: &mut Context<'_>) {
-        let _ = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-        };
-    }
-}
+pub(crate) use dial::Resolving;
+pub(crate) use link::Link;
+pub(crate) use server::{Proxy, ProxyKind, Scheme};

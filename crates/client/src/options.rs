@@ -1,9 +1,10 @@
 //! How to connect and how much to hold.
 
-mod url;
+pub(crate) mod url;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,9 @@ use crate::credentials::{
 };
 use crate::error::{ConnectionError, OptionsError};
 use crate::message::MessageProperties;
-pub(crate) use url::{Proxy, ProxyKind, Scheme, Server};
+#[cfg(feature = "tls")]
+use crate::net::TlsOptions;
+use crate::net::{Dialer, Server};
 
 /// Everything about a client that is settled before it connects.
 ///
@@ -50,7 +53,6 @@ pub struct Options {
     pub(crate) will: Option<Will>,
     pub(crate) user_properties: Vec<(String, String)>,
     pub(crate) response_topic: Option<String>,
-    pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: bool,
     pub(crate) back_off: (Duration, Duration),
     pub(crate) queue_messages_max: usize,
@@ -59,8 +61,7 @@ pub struct Options {
     pub(crate) durable_queue: Option<PathBuf>,
     pub(crate) inflight_max: u16,
     pub(crate) inbound_bytes_max: usize,
-    pub(crate) proxy: Option<Proxy>,
-    pub(crate) tcp_keep_alive: Option<Duration>,
+    pub(crate) dialer: Dialer,
     pub(crate) linger: Duration,
 }
 
@@ -135,10 +136,15 @@ impl Options {
     /// The options that a URL names; everything else is as the methods below say.
     ///
     /// `mqtt://`, `mqtts://`, `ws://`, `wss://` with host and port (1883, 8883, 80 and 443 if it is
-    /// left out), or `unix:///path`; also by the names `tcp` and `ssl`. User name and password go
-    /// before the host, percent-encoded where they have to be. After `?` may stand `client_id`,
-    /// `version` (`5`, `3.1.1`, `3.1`), `keep_alive` and `session_expiry` in seconds, and
-    /// `clean_start` (`true`, `false`).
+    /// left out), or `unix:///path`; also by the names `tcp`, `ssl` and `tls`. A WebSocket's path is
+    /// `/mqtt` if it is left out. User name and password go before the host, percent-encoded where they
+    /// have to be. After `?` may stand
+    ///
+    /// - `client_id`, `version` (`5`, `3.1.1`, `3.1`), `keep_alive`, `session_expiry` and
+    ///   `connect_timeout` in seconds, `clean_start` (`true`, `false`);
+    /// - for TLS, as the methods of [`TlsOptions`] say: `ca_file`, `ca_directory`, `certificate_file`,
+    ///   `key_file`, `server_name`, `alpn` (with commas between), `danger_accept_any_host_name` and
+    ///   `danger_accept_any_certificate` (`true`, `false`).
     ///
     /// # Errors
     /// What is wrong with the URL. The text never repeats a password.
@@ -148,7 +154,7 @@ impl Options {
         Ok(options)
     }
 
-    const fn for_server_list(servers: Vec<Server>) -> Self {
+    fn for_server_list(servers: Vec<Server>) -> Self {
         Self {
             servers,
             version: Version::V5,
@@ -169,7 +175,6 @@ impl Options {
             will: None,
             user_properties: Vec::new(),
             response_topic: None,
-            connect_timeout: Duration::from_secs(20),
             reconnect: true,
             back_off: (Duration::from_secs(1), Duration::from_secs(60)),
             queue_messages_max: 10_000,
@@ -178,13 +183,13 @@ impl Options {
             durable_queue: None,
             inflight_max: 1000,
             inbound_bytes_max: 64 << 20,
-            proxy: None,
-            tcp_keep_alive: Some(Duration::from_secs(60)),
+            dialer: Dialer::default(),
             linger: Duration::from_secs(5),
         }
     }
 
-    fn for_server(server: Server) -> Self {
+    /// The options for this server, with everything else as the methods below say.
+    pub fn for_server(server: Server) -> Self {
         Self::for_server_list(vec![server])
     }
 
@@ -203,6 +208,7 @@ impl Options {
     #[must_use]
     pub const fn version(mut self, version: Version) -> Self {
         self.version = version;
+        self.dialer.version = version;
         self
     }
 
@@ -254,7 +260,8 @@ impl Options {
 
     /// Enhanced authentication (5.0): `make` is called once for this client, and the authenticator is
     /// asked at every connection, and by
-    /// [`Client::reauthenticate`](crate::Client::reauthenticate).
+    /// [`Client::reauthenticate`](crate::Client::reauthenticate). After two refusals in a row the client
+    /// gives up.
     #[must_use]
     pub fn authenticator<M, A>(mut self, make: M) -> Self
     where
@@ -349,7 +356,7 @@ impl Options {
     /// not set.
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.dialer.timeout = timeout;
         self
     }
 
@@ -423,7 +430,7 @@ impl Options {
     /// # Errors
     /// What is wrong with the URL.
     pub fn proxy(mut self, url: &str) -> Result<Self, OptionsError> {
-        self.proxy = Some(url::proxy(url)?);
+        self.dialer = self.dialer.proxy(url)?;
         Ok(self)
     }
 
@@ -431,7 +438,39 @@ impl Options {
     /// set, `None` for never.
     #[must_use]
     pub const fn tcp_keep_alive(mut self, idle: Option<Duration>) -> Self {
-        self.tcp_keep_alive = idle;
+        self.dialer.tcp_keep_alive = idle;
+        self
+    }
+
+    /// The address of this machine that connections begin at, where it has several.
+    #[must_use]
+    pub const fn bind_address(mut self, address: IpAddr) -> Self {
+        self.dialer.bind_address = Some(address);
+        self
+    }
+
+    /// What TLS connections are made of (`mqtts://`, `wss://`). If not set, the platform's CAs are
+    /// trusted and no certificate is shown.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.dialer = self.dialer.tls(options);
+        self
+    }
+
+    /// A header of the WebSocket request (`ws://`, `wss://`), such as `Authorization` or `Origin`. May be
+    /// called again for more.
+    #[must_use]
+    pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.dialer = self.dialer.websocket_header(name, value);
+        self
+    }
+
+    /// The path of the WebSocket request in place of the URL's, with a query where the server wants one.
+    /// It is sent as it is.
+    #[must_use]
+    pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
+        self.dialer.websocket_path = Some(path.into());
         self
     }
 

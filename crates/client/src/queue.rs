@@ -14,7 +14,7 @@ use midge_store::{
 };
 
 use crate::core::{Record, Restored, Step};
-use crate::driver::Resolving;
+use crate::net::Resolving;
 use crate::shared::Shared;
 use format::Entry;
 

@@ -13,6 +13,7 @@ use crate::options::{self, Command};
 use crate::terminal;
 use plan::{Plan, Request, Scenario};
 
+mod crowd;
 mod feed;
 mod link;
 mod load;
@@ -23,6 +24,8 @@ mod plan;
 mod process;
 mod report;
 mod retained;
+mod saved;
+mod socket;
 mod storm;
 mod tally;
 mod template;
@@ -48,6 +51,8 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         Some("idle") => &options::IDLE,
         Some("retained") => &options::RETAINED,
         Some("offline") => &options::OFFLINE,
+        Some("compare") => return saved::compare(&args),
+        Some("report") => return saved::report(&args),
         Some("--help") => return terminal::print(&options::BENCH.help()),
         _ => {
             let scenario = scenario.to_string_lossy();
@@ -55,9 +60,17 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
             return terminal::conclude(&options::BENCH, false, &Failure::Usage(error.into()));
         }
     };
-    match plan::parse(command, args) {
+    let is_member = args.last().is_some_and(|arg| arg == crowd::MEMBER);
+    if is_member {
+        args.pop();
+    }
+    match plan::parse(command, args.clone()) {
         Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Run(plan)) => match perform(&plan) {
+        Ok(Request::Run(plan)) if is_member => match crowd::member(&plan) {
+            Ok(line) => terminal::print(&line),
+            Err(failure) => terminal::conclude(command, false, &failure),
+        },
+        Ok(Request::Run(plan)) => match perform(&plan, &scenario, &args) {
             Ok((text, is_faulty)) => {
                 let printed = terminal::print(&text);
                 if is_faulty {
@@ -72,7 +85,7 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
 }
 
 /// Runs `plan`; the report, and whether the broker broke a promise.
-fn perform(plan: &Plan) -> Result<(String, bool), Failure> {
+fn perform(plan: &Plan, scenario: &OsString, args: &[OsString]) -> Result<(String, bool), Failure> {
     let phases = match plan.scenario {
         Scenario::Storm { .. } => storm::run(plan)?,
         Scenario::Idle { .. } => storm::idle(plan)?,
@@ -83,7 +96,11 @@ fn perform(plan: &Plan) -> Result<(String, bool), Failure> {
         | Scenario::Shared { .. }
         | Scenario::Wildcard { .. }
         | Scenario::Filters { .. } => {
-            let outcome = load::run(plan)?;
+            let outcome = if plan.processes > 1 {
+                crowd::run(plan, scenario, args)?
+            } else {
+                load::run(plan, || Ok(()))?
+            };
             let text = if plan.json {
                 report::json(plan, &outcome)
             } else {

@@ -5,52 +5,39 @@ use std::process::ExitCode;
 
 use midge_server::daemon::{self, EXIT_CONFIG, Launch};
 
-use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
+use crate::options::{Command, Id, Opt, UsageError, Value, file, flag, valued};
 use crate::terminal;
 
 /// The command line, which is Mosquitto's.
-const BROKER: Command = Command {
+pub(crate) const BROKER: Command = Command {
     name: "midge broker",
     about: "The MQTT broker. Without a configuration, it serves this machine alone.",
     usage: "[-c file] [-d] [-p port]... [-q | -v] [--test-config]",
     options: &[OPTIONS],
 };
 
-const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: None,
-        help,
-    }
-}
-
 const OPTIONS: &[Opt] = &[
-    Opt {
-        id: Id::ConfigFile,
-        names: &["-c", "--config-file"],
-        operand: Some(Operand {
-            name: "file",
-            missing: "-c argument given, but no config file specified.",
-        }),
-        help: "The configuration, in the format of mosquitto.conf.",
-    },
+    file(
+        Id::ConfigFile,
+        &["-c", "--config-file"],
+        "file",
+        "-c argument given, but no config file specified.",
+        "The configuration, in the format of mosquitto.conf.",
+    ),
     flag(
         Id::Daemon,
         &["-d", "--daemon"],
         "Detaches from the terminal once all listeners are open.",
     ),
     flag(Id::Help, &["-h", "--help"], "Prints this text."),
-    Opt {
-        id: Id::Port,
-        names: &["-p", "--port"],
-        operand: Some(Operand {
-            name: "port",
-            missing: "-p argument given, but no port specified.",
-        }),
-        help: "Listens on this port of this machine alone; can be given several times. Counts only \
+    valued(
+        Id::Port,
+        &["-p", "--port"],
+        "port",
+        "-p argument given, but no port specified.",
+        "Listens on this port of this machine alone; can be given several times. Counts only \
                where the configuration defines no listener.",
-    },
+    ),
     flag(
         Id::Quiet,
         &["-q", "--quiet"],
@@ -61,15 +48,13 @@ const OPTIONS: &[Opt] = &[
         &["--test-config"],
         "Checks the configuration file and ends: with status 0 if it is sound, 3 if not.",
     ),
-    Opt {
-        id: Id::TlsKeylog,
-        names: &["--tls-keylog"],
-        operand: Some(Operand {
-            name: "file",
-            missing: "--tls-keylog argument given, but no file specified.",
-        }),
-        help: "Appends the secrets of TLS connections to this file, for Wireshark: a debugging aid.",
-    },
+    file(
+        Id::TlsKeylog,
+        &["--tls-keylog"],
+        "file",
+        "--tls-keylog argument given, but no file specified.",
+        "Appends the secrets of TLS connections to this file, for Wireshark: a debugging aid.",
+    ),
     flag(
         Id::Verbose,
         &["-v", "--verbose"],

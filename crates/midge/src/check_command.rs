@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::options::{Command, Id, Operand, Opt, UsageError};
+use crate::options::{Command, UsageError};
 use crate::terminal;
 
-mod acl;
-mod passwords;
+pub(crate) mod acl;
+pub(crate) mod passwords;
 
 /// The status for a file or command line that is wrong, as the broker's.
 const EXIT_FAULT: u8 = 3;
@@ -37,28 +37,4 @@ fn misused(command: &Command, UsageError(text): &UsageError) -> ExitCode {
         &format!("Error: {text}\n\nUse '{name} --help' to see usage."),
         EXIT_FAULT,
     )
-}
-
-const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: None,
-        help,
-    }
-}
-
-const fn valued(
-    id: Id,
-    names: &'static [&'static str],
-    name: &'static str,
-    missing: &'static str,
-    help: &'static str,
-) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: Some(Operand { name, missing }),
-        help,
-    }
 }

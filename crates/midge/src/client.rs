@@ -1,44 +1,57 @@
 //! A small blocking client: one connection, driven by the thread that owns it.
 //!
-//! The protocol is in [`flows`], which knows no socket. Here are the socket, the waiting, and a
-//! [`Waker`] with which another thread (one that reads the standard input) ends a wait.
+//! The protocol is in [`flows`], which knows no socket. Here are the socket, the waiting, a [`Waker`]
+//! with which another thread (one that reads the standard input) ends a wait, and the signals that do.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use midge_client::ConnectionError;
+use midge_client::net::Connection;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
+use signal_hook_mio::v1_0::Signals;
 
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
+use crate::properties::Section;
 use flows::{Event, Flows};
+use inbound::Inbound;
+pub(crate) use link::Dial;
 
 pub(crate) mod flows;
+pub(crate) mod inbound;
+mod link;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
-
-/// How long a broker may take to accept a connection or to answer CONNECT.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const READ_BUFFER: usize = 64 * 1024;
+const SIGNALS: Token = Token(2);
+const INPUT: Token = Token(3);
 
 /// A connection to a broker.
 pub(crate) struct Client {
     poll: Poll,
     events: Events,
-    stream: mio::net::TcpStream,
+    dial: Dial,
+    link: Connection,
     waker: Arc<Waker>,
+    signals: Option<Signals>,
     /// Packet work: bytes in and out, and what they mean.
     pub(crate) flows: Flows,
-    read_buffer: Box<[u8]>,
-    /// The broker has closed its side; what it sent before is still in `flows`.
+    /// What has arrived.
+    pub(crate) inbound: Inbound,
+    /// The token that was last connected with.
+    token: Option<Vec<u8>>,
+    /// The broker has closed its side; what it sent before is still in `inbound`.
     closed: bool,
 }
 
 /// What is left of a [`Client`] when its socket is used otherwise.
 pub(crate) struct Parts {
-    pub(crate) stream: mio::net::TcpStream,
+    pub(crate) link: Connection,
     /// Bytes received and not yet looked at.
     pub(crate) unread: Vec<u8>,
     /// How many unacknowledged messages the broker takes.
@@ -46,32 +59,85 @@ pub(crate) struct Parts {
 }
 
 impl Client {
-    /// Connects to each address of the host in turn and sends CONNECT; the CONNACK is
-    /// [`Event::Connected`]. Stops at `deadline`.
+    /// Connects and sends CONNECT; the CONNACK is [`Event::Connected`]. Stops at `deadline`.
     pub(crate) fn connect(
         options: &ConnectOptions,
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
-        let stream = open(options, deadline)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+        let dial = Dial::new(options)?;
+        let link = dial.open(deadline)?;
         let poll = Poll::new()?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, SOCKET, interest)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut client = Self {
             poll,
             events: Events::with_capacity(8),
-            stream,
+            dial,
+            link,
             waker,
+            signals: None,
             flows: Flows::new(options, Instant::now()),
-            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            inbound: Inbound::default(),
+            token: None,
             closed: false,
         };
-        client.flows.connect(options)?;
-        client.flush()?;
+        client.begin(options)?;
         Ok(client)
+    }
+
+    /// Connects again, after the connection was lost; what was not acknowledged is sent again.
+    pub(crate) fn reconnect(
+        &mut self,
+        options: &ConnectOptions,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
+        // It may be gone from the poll already.
+        let _ = self
+            .poll
+            .registry()
+            .deregister(&mut SourceFd(&self.link.as_raw_fd()));
+        self.link = self.dial.open(deadline)?;
+        self.closed = false;
+        self.inbound.clear();
+        self.flows.begin_again(Instant::now());
+        self.begin(options)
+    }
+
+    fn begin(&mut self, options: &ConnectOptions) -> Result<(), Failure> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&self.link.as_raw_fd()), SOCKET, interest)?;
+        if options.oauth.is_used() && (self.token.is_none() || !options.oauth.asks_a_person()) {
+            self.token = Some(options.oauth.token()?);
+        }
+        let password = self.token.as_deref().or(options.password.as_deref());
+        self.flows.connect(options, password)?;
+        self.flush()?;
+        Ok(())
+    }
+
+    /// From now on SIGINT and SIGTERM end a wait, by [`Failure::Signal`], and not the process.
+    pub(crate) fn watch_signals(&mut self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        self.poll
+            .registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// From now on what is typed, and another size of the terminal, end a wait.
+    pub(crate) fn watch_input(&mut self) -> io::Result<()> {
+        // A file has no end to wait for; then there is nothing to watch.
+        let _ = self.poll.registry().register(
+            &mut SourceFd(&io::stdin().as_raw_fd()),
+            INPUT,
+            Interest::READABLE,
+        );
+        if let Some(signals) = &self.signals {
+            signals.add_signal(SIGWINCH)?;
+        }
+        Ok(())
     }
 
     /// Ends a wait from another thread.
@@ -80,14 +146,15 @@ impl Client {
     }
 
     /// The next event among the bytes that have arrived.
-    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, Failure> {
-        self.flows.next_event()
+    pub(crate) fn next_event(&mut self) -> Result<Option<Event<'_>>, Failure> {
+        self.flows.next_event(&mut self.inbound)
     }
 
     /// Sends what is due, then waits until bytes arrive, the waker is used, or `deadline`.
     ///
     /// # Errors
-    /// [`Failure::TimedOut`] at the deadline, [`Failure::Lost`] at the end of the connection.
+    /// [`Failure::TimedOut`] at the deadline, [`Failure::Lost`] at the end of the connection,
+    /// [`Failure::Signal`] when the process is to end.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         self.flush()?;
         if self.read_available()? {
@@ -108,28 +175,51 @@ impl Client {
             Some(deadline) => deadline.min(self.flows.next_deadline()),
             None => self.flows.next_deadline(),
         };
-        let timeout = until.saturating_duration_since(now);
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
-            _ => Ok(()),
+        self.sleep(until.saturating_duration_since(now))
+    }
+
+    /// Waits without looking at the connection, after it was lost.
+    pub(crate) fn pause(&mut self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.sleep(left)?;
         }
     }
 
-    /// Waits for the event that `wanted` picks, and drops others. For set-ups without messages.
-    pub(crate) fn wait_for(
+    fn sleep(&mut self, timeout: Duration) -> Result<(), Failure> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        if let Some(signals) = &mut self.signals
+            && signals.pending().any(|number| number != SIGWINCH)
+        {
+            return Err(Failure::Signal);
+        }
+        Ok(())
+    }
+
+    /// Waits for an event that `pick` makes something of, and drops others. For set-ups without
+    /// messages.
+    pub(crate) fn wait_for<T>(
         &mut self,
         deadline: Instant,
-        wanted: impl Fn(&Event) -> bool,
-    ) -> Result<Event, Failure> {
+        mut pick: impl FnMut(&Event<'_>) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let version = self.flows.version();
         loop {
             if let Some(event) = self.next_event()? {
                 if let Event::Connected { reason } = event
                     && reason.is_failure()
                 {
-                    return Err(Failure::Refused(self.flows.version(), reason));
+                    return Err(Failure::Refused(version, reason));
                 }
-                if wanted(&event) {
-                    return Ok(event);
+                if let Some(picked) = pick(&event) {
+                    return Ok(picked);
                 }
             } else {
                 self.wait(Some(deadline))?;
@@ -137,30 +227,55 @@ impl Client {
         }
     }
 
+    /// Waits for the CONNACK.
+    pub(crate) fn wait_connected(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.wait_for(deadline, |event| {
+            matches!(event, Event::Connected { .. }).then_some(())
+        })
+    }
+
     /// Sends DISCONNECT and closes.
     pub(crate) fn disconnect(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.flows.disconnect()?;
+        self.disconnect_with(
+            midge_codec::ReasonCode::SUCCESS,
+            &Section::default(),
+            deadline,
+        )
+    }
+
+    /// Sends DISCONNECT with a reason and properties, and closes.
+    pub(crate) fn disconnect_with(
+        &mut self,
+        reason: midge_codec::ReasonCode,
+        properties: &Section,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        self.flows.disconnect(reason, properties)?;
         while self.flush()? && Instant::now() < deadline {
             let timeout = deadline.saturating_duration_since(Instant::now());
             self.poll.poll(&mut self.events, Some(timeout))?;
         }
+        // TLS and WebSocket have words of their own; how the connection ends changes nothing.
+        let _ = self.link.close();
         Ok(())
     }
 
     /// Gives up the socket, without a DISCONNECT.
     pub(crate) fn into_parts(mut self) -> Result<Parts, Failure> {
-        self.poll.registry().deregister(&mut self.stream)?;
+        self.poll
+            .registry()
+            .deregister(&mut SourceFd(&self.link.as_raw_fd()))?;
         Ok(Parts {
-            unread: self.flows.take_unread(),
+            unread: self.inbound.take_unread(),
             receive_maximum: self.flows.receive_maximum(),
-            stream: self.stream,
+            link: self.link,
         })
     }
 
     /// Writes what the socket takes; whether something is left.
     fn flush(&mut self) -> Result<bool, Failure> {
         while !self.flows.outbound().is_empty() {
-            match self.stream.write(self.flows.outbound()) {
+            match self.link.write(self.flows.outbound()) {
                 Ok(0) => return Err(Failure::Lost),
                 Ok(written) => self.flows.sent(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -173,7 +288,19 @@ impl Client {
                     return Ok(false);
                 }
                 Err(error) if is_closed(&error) => return Err(Failure::Lost),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(of_link(error)),
+            }
+        }
+        while self.link.wants_write() {
+            match self.link.flush() {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_closed(&error) => {
+                    self.closed = true;
+                    return Ok(false);
+                }
+                Err(error) => return Err(of_link(error)),
             }
         }
         Ok(false)
@@ -182,14 +309,13 @@ impl Client {
     /// Reads once; whether bytes came.
     fn read_available(&mut self) -> Result<bool, Failure> {
         loop {
-            match self.stream.read(&mut self.read_buffer) {
+            match self.link.read(self.inbound.space()) {
                 Ok(0) => {
                     self.closed = true;
                     return Ok(false);
                 }
                 Ok(length) => {
-                    self.flows
-                        .received(self.read_buffer.get(..length).unwrap_or_default());
+                    self.inbound.filled(length);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -198,10 +324,15 @@ impl Client {
                     self.closed = true;
                     return Ok(false);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(of_link(error)),
             }
         }
     }
+}
+
+/// What a layer of the connection says, or the system.
+fn of_link(error: io::Error) -> Failure {
+    ConnectionError::from(error).into()
 }
 
 fn is_closed(error: &io::Error) -> bool {
@@ -212,30 +343,4 @@ fn is_closed(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::NotConnected
     )
-}
-
-/// Tries the host's addresses in the resolver's order; the last failure is reported.
-fn open(
-    options: &ConnectOptions,
-    deadline: Option<Instant>,
-) -> Result<std::net::TcpStream, Failure> {
-    let addresses: Vec<SocketAddr> = (options.host.as_str(), options.port)
-        .to_socket_addrs()
-        .map_err(|_| Failure::Lookup)?
-        .collect();
-    let mut failure = Failure::Lookup;
-    for address in addresses {
-        let timeout = match deadline {
-            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            None => CONNECT_TIMEOUT,
-        };
-        if timeout.is_zero() {
-            return Err(Failure::TimedOut);
-        }
-        match std::net::TcpStream::connect_timeout(&address, timeout.min(CONNECT_TIMEOUT)) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error.into(),
-        }
-    }
-    Err(failure)
 }

@@ -1,7 +1,7 @@
 //! `midge ctrl`: administers a broker over `$CONTROL`, as mosquitto_ctrl does.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use midge_codec::{QoS, Version};
@@ -9,6 +9,7 @@ use midge_codec::{QoS, Version};
 use crate::connect_options::{ConnectOptions, qos};
 use crate::failure::{Failure, plain};
 use crate::options::{self, Id, UsageError, Value};
+use crate::options_file;
 use crate::prompt::read_hidden;
 use crate::terminal;
 use answer::Answer;
@@ -44,7 +45,6 @@ struct Settings {
     qos: QoS,
     /// The file of `-f`.
     data_file: Option<PathBuf>,
-    options_file: Option<PathBuf>,
     /// Whether the shell knows where to connect to.
     host_was_given: bool,
 }
@@ -58,7 +58,6 @@ impl Default for Settings {
             },
             qos: QoS::AtLeastOnce,
             data_file: None,
-            options_file: None,
             host_was_given: false,
         }
     }
@@ -242,17 +241,8 @@ fn settings(args: Vec<OsString>) -> Result<Read, UsageError> {
     if let Some(read) = take(&mut given, args.clone())? {
         return Ok(read);
     }
-    let lines = match &given.options_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            let (path, error) = (path.display(), plain(&error));
-            UsageError(format!("Unable to open options file {path}: {error}."))
-        })?,
-        // Not being there is what it mostly is.
-        None => default_options_file()
-            .and_then(|path| std::fs::read_to_string(path).ok())
-            .unwrap_or_default(),
-    };
-    take(&mut settings, file_options(&lines))?;
+    let lines = options_file::read(&args, "mosquitto_ctrl")?;
+    take(&mut settings, lines)?;
     take(&mut settings, args)?;
     settings.connect = settings.connect.finish()?;
     // Between two lines that somebody types, hours may pass.
@@ -263,7 +253,8 @@ fn settings(args: Vec<OsString>) -> Result<Read, UsageError> {
 fn take(settings: &mut Settings, args: Vec<OsString>) -> Result<Option<Read>, UsageError> {
     for option in options::CTRL.parse(args) {
         let (id, value) = option?;
-        settings.host_was_given |= matches!(id, Id::Host | Id::Port | Id::UserName);
+        settings.host_was_given |=
+            matches!(id, Id::Host | Id::Port | Id::UserName | Id::Url | Id::Unix);
         let Some(value) = settings.connect.take(id, value)? else {
             continue;
         };
@@ -272,7 +263,9 @@ fn take(settings: &mut Settings, args: Vec<OsString>) -> Result<Option<Read>, Us
             Id::Version => return Ok(Some(Read::Version)),
             Id::QoS => settings.qos = qos(&value)?,
             Id::File => settings.data_file = Some(path(value)),
-            Id::OptionsFile => settings.options_file = Some(path(value)),
+            Id::Url => {
+                settings.connect.take_url(value)?;
+            }
             _ => {}
         }
     }
@@ -281,27 +274,6 @@ fn take(settings: &mut Settings, args: Vec<OsString>) -> Result<Option<Read>, Us
 
 fn path(value: Value) -> PathBuf {
     value.into_os_string().into()
-}
-
-fn default_options_file() -> Option<PathBuf> {
-    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
-    Some(folder?.join("mosquitto_ctrl"))
-}
-
-/// The options of a file: one to a line, its value behind a space; `#` begins a comment.
-fn file_options(lines: &str) -> Vec<OsString> {
-    let mut args = Vec::new();
-    for line in lines.lines() {
-        if line.starts_with('#') || line.trim().is_empty() {
-            continue;
-        }
-        match line.trim().split_once(' ') {
-            Some((option, value)) => args.extend([option.into(), value.trim().into()]),
-            None => args.push(line.trim().into()),
-        }
-    }
-    args
 }
 
 #[cfg(test)]

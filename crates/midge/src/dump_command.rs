@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use midge_persistence::dump::{self, Found, Payloads, Store};
 use midge_persistence::mosquitto_db::{Damage, dump as mosquitto_dump};
 
-use crate::options::{Command, Id, Opt, UsageError};
+use crate::options::{Command, Id, Opt, UsageError, flag};
 use crate::terminal;
 
-const DUMP: Command = Command {
+pub(crate) const DUMP: Command = Command {
     name: "midge dump",
     about: "Prints what a broker keeps on disk: a store of Midge, also while a broker runs on it, or a \
             mosquitto.db. PATH is either of them, or the persistence_location that has it. Nothing is \
@@ -21,15 +21,6 @@ const DUMP: Command = Command {
     usage: "[--stats | --client-stats | --json] PATH",
     options: &[OPTIONS],
 };
-
-const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: None,
-        help,
-    }
-}
 
 const OPTIONS: &[Opt] = &[
     flag(

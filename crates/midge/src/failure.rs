@@ -5,6 +5,7 @@ use std::io;
 
 use midge_codec::{DecodeError, EncodeError, ReasonCode, Version};
 
+use crate::connect_options::ConnectOptions;
 use crate::options::UsageError;
 
 /// Why a tool ends early.
@@ -22,6 +23,14 @@ pub(crate) enum Failure {
     Lost,
     /// `-W` has passed.
     TimedOut,
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// There is no TLS, or no longer.
+    Tls(String),
+    /// The proxy does not connect.
+    Proxy(String),
+    /// There is no connection, for another reason.
+    Connect(String),
     /// What the broker sent is no MQTT, or not what it may send now.
     Protocol(String),
     /// What was asked cannot be put into a packet.
@@ -34,7 +43,15 @@ impl Failure {
     /// The exit code, as the Mosquitto tools choose it.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Lookup | Self::Io(_) | Self::Encode(_) | Self::Other(_) => 1,
+            Self::Usage(_)
+            | Self::Lookup
+            | Self::Io(_)
+            | Self::Encode(_)
+            | Self::Connect(_)
+            | Self::Other(_) => 1,
+            Self::Tls(_) => 8,
+            Self::Proxy(_) => 16,
+            Self::Signal => 255,
             Self::Refused(Version::V5, reason) => reason.0,
             Self::Refused(_, reason) => match reason.connack_v3() {
                 Some(code) => code,
@@ -49,6 +66,49 @@ impl Failure {
     /// Whether the output's reader went away, which is no fault to speak of.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What the user may try, where the failure itself does not say it.
+    pub(crate) fn hint(&self, connect: &ConnectOptions) -> Option<String> {
+        let place = match &connect.unix {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", connect.host, connect.port()),
+        };
+        match self {
+            Self::Lookup => Some(format!(
+                "The host '{}' is not known. Is it spelled right? -h names the broker.",
+                connect.host
+            )),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Some(format!(
+                    "Nobody listens at {place}. -h and -p name the broker; `midge` starts one here."
+                )),
+                io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable => Some(format!(
+                    "{place} does not answer. Is the address right, and does a firewall let it through?"
+                )),
+                _ => None,
+            },
+            Self::Lost => Some(format!(
+                "The broker at {place} closed the connection; its log says why. -d shows what was said."
+            )),
+            Self::Refused(_, reason) => match reason.connack_v3() {
+                Some(1) => Some("Choose another protocol version by -V.".to_owned()),
+                Some(2) => Some("Choose another client id by -i.".to_owned()),
+                Some(4 | 5) => Some(
+                    "-u and -P give user name and password; --oauth-token-file gives a token."
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            Self::Tls(_) => Some(
+                "--cafile names the authority that signed the broker's certificate, -h the name that \
+                 is in it."
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 
     /// Whether trying again later may help.
@@ -78,6 +138,10 @@ impl fmt::Display for Failure {
             }
             Self::Lost => f.write_str("Error: The connection was lost."),
             Self::TimedOut => f.write_str("Timed out"),
+            Self::Signal => f.write_str("Interrupted"),
+            Self::Tls(why) => write!(f, "Error: A TLS error occurred: {why}."),
+            Self::Proxy(why) => write!(f, "Error: The proxy does not connect: {why}."),
+            Self::Connect(why) => write!(f, "Unable to connect ({why})."),
             Self::Protocol(text) => write!(f, "Error: The broker broke the protocol: {text}."),
             Self::Encode(error) => write!(f, "Error: {error}."),
         }
@@ -95,7 +159,12 @@ pub(crate) fn plain(error: &io::Error) -> String {
 
 fn refusal(version: Version, reason: ReasonCode) -> String {
     if version == Version::V5 {
-        return sentence(reason.text());
+        let text = sentence(reason.text());
+        return if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION {
+            format!("{text}. Try connecting to an MQTT v5 broker, or use MQTT v3.x mode.")
+        } else {
+            text
+        };
     }
     let text = match reason.connack_v3() {
         Some(1) => "unacceptable protocol version",

@@ -8,17 +8,26 @@ mod bench;
 mod broker_command;
 mod check_command;
 mod client;
+mod completions_command;
 mod connect_options;
+mod content;
 mod ctrl_command;
 mod dump_command;
 mod failure;
 mod kept_file;
+mod oauth;
 mod options;
+mod options_file;
 mod passwd_command;
+mod printer;
 mod prompt;
+mod properties;
 mod pub_command;
+mod qos_report;
+mod rr_command;
 mod sub_command;
 mod terminal;
+mod top_command;
 
 /// What the binary can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +35,15 @@ enum Tool {
     Broker,
     Pub,
     Sub,
+    Rr,
+    Top,
     Bench,
     Check,
     Dump,
     Passwd,
     Ctrl,
+    Completions,
+    Manual,
     Version,
     Help,
     Unknown,
@@ -44,6 +57,7 @@ impl Tool {
             "mosquitto" => return Self::Broker,
             "mosquitto_pub" => return Self::Pub,
             "mosquitto_sub" => return Self::Sub,
+            "mosquitto_rr" => return Self::Rr,
             "mosquitto_db_dump" => return Self::Dump,
             "mosquitto_passwd" => return Self::Passwd,
             "mosquitto_ctrl" => return Self::Ctrl,
@@ -58,11 +72,15 @@ impl Tool {
             Some("broker") => Self::Broker,
             Some("pub") => Self::Pub,
             Some("sub") => Self::Sub,
+            Some("rr") => Self::Rr,
+            Some("top") => Self::Top,
             Some("bench") => Self::Bench,
             Some("check") => Self::Check,
             Some("dump") => Self::Dump,
             Some("passwd") => Self::Passwd,
             Some("ctrl") => Self::Ctrl,
+            Some("completions") => Self::Completions,
+            Some("manual") => Self::Manual,
             _ => return Self::Unknown,
         };
         args.remove(0);
@@ -71,18 +89,35 @@ impl Tool {
 }
 
 const HELP: &str = "\
-Usage: midge [broker] [options]     the broker
-       midge pub [options]          publishes messages
-       midge sub [options]          subscribes and prints messages
-       midge bench SCENARIO         measures a broker
-       midge dump [options] PATH    prints a store, or a mosquitto.db
-       midge check acl|passwords    checks an access or password file, and what it decides
-       midge passwd FILE USER       writes password files
-       midge ctrl [options] MODULE  administers a broker that runs
-       midge --version
+Midge: MQTT broker and tools in one program.
 
-Each takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_passwd,
-mosquitto_ctrl or mosquitto_db_dump, midge is that program.
+Usage: midge [COMMAND] [OPTIONS]
+
+Run a broker:
+  midge                        on this machine alone, at port 1883
+  midge -c FILE                as a mosquitto.conf says
+
+Talk to a broker:
+  midge pub -t TOPIC -m TEXT   publishes a message
+  midge sub -t FILTER -v       subscribes and prints what arrives
+  midge rr -t TOPIC -e TOPIC -m TEXT
+                               publishes a request and prints the response
+  midge top                    shows what a broker is doing
+  midge ctrl dynsec help       administers a broker that runs
+  midge bench SCENARIO         measures a broker
+
+Look after files:
+  midge passwd FILE USER       writes password files
+  midge check acl|passwords    checks an access or password file, and what it decides
+  midge dump PATH              prints a store, or a mosquitto.db
+
+About midge:
+  midge completions SHELL      for bash, zsh or fish
+  midge manual [COMMAND]       a page for man
+  midge --version
+
+Each command takes --help. Called as mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_rr,
+mosquitto_passwd, mosquitto_ctrl or mosquitto_db_dump, midge is that program.
 ";
 
 fn main() -> ExitCode {
@@ -97,11 +132,15 @@ fn main() -> ExitCode {
         Tool::Broker => broker_command::run(args),
         Tool::Pub => pub_command::run(args),
         Tool::Sub => sub_command::run(args),
+        Tool::Rr => rr_command::run(args),
+        Tool::Top => top_command::run(args),
         Tool::Bench => bench::run(args),
         Tool::Check => check_command::run(args),
         Tool::Dump => dump_command::run(args),
         Tool::Passwd => passwd_command::run(args),
         Tool::Ctrl => ctrl_command::run(args),
+        Tool::Completions => completions_command::completions(&args),
+        Tool::Manual => completions_command::manual(&args),
         Tool::Version => terminal::print(&terminal::version("midge")),
         Tool::Help => terminal::print(HELP),
         Tool::Unknown => {
@@ -139,6 +178,9 @@ mod tests {
         check("mosquitto_pub -t a", Tool::Pub, &["-t", "a"]);
         check("midge sub --help", Tool::Sub, &["--help"]);
         check("mosquitto_sub pub", Tool::Sub, &["pub"]);
+        check("midge rr -t a", Tool::Rr, &["-t", "a"]);
+        check("mosquitto_rr -t a", Tool::Rr, &["-t", "a"]);
+        check("midge top", Tool::Top, &[]);
         check("midge bench p2p", Tool::Bench, &["p2p"]);
         check("midge check acl -x", Tool::Check, &["acl", "-x"]);
         check("midge dump --stats a", Tool::Dump, &["--stats", "a"]);

@@ -11,7 +11,8 @@ use std::str::FromStr;
 mod tables;
 
 pub(crate) use tables::{
-    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, SUB, WILDCARD,
+    BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, RR, SUB, TOP, WILDCARD,
+    file, flag, valued,
 };
 
 /// What an option is about, whichever way it was spelled.
@@ -19,35 +20,55 @@ pub(crate) use tables::{
 pub(crate) enum Id {
     AclFile,
     Batch,
+    BindAddress,
+    CaFile,
+    CaPath,
+    Certificate,
+    Ciphers,
     CleanSessionOff,
     ClientStats,
     Clients,
+    Colour,
     ConfigFile,
     Count,
     Create,
     Daemon,
     Debug,
+    Decode,
     Delete,
     Deliver,
     ExitAfterSubscribe,
     File,
     FilterOut,
     Filters,
+    Format,
     Hash,
     Help,
     Host,
+    Insecure,
     Iterations,
-    SessionName,
-    SessionNamePrefix,
     Json,
+    JsonLines,
     KeepAlive,
+    Key,
+    KeyForm,
+    Latency,
     Lines,
     MaxInflight,
     Message,
+    MessageRate,
     Messages,
     NoDelay,
     NoNewline,
+    NoTls,
     NullMessage,
+    OauthAudience,
+    OauthClient,
+    OauthDeviceUrl,
+    OauthScope,
+    OauthSecretFile,
+    OauthTokenFile,
+    OauthTokenUrl,
     OptionsFile,
     Pairs,
     Password,
@@ -55,34 +76,66 @@ pub(crate) enum Id {
     Payload,
     Pid,
     Port,
+    Plain,
+    Pretty,
+    Processes,
+    Property,
+    ProtocolVersion,
+    Proxy,
+    Psk,
+    PskIdentity,
     Publish,
     Publishers,
     QoS,
+    QosReport,
     Quiet,
+    RandomFilter,
     Rate,
+    RemoveRetained,
     Repeat,
+    RepeatDelay,
+    ResponseTopic,
     Retain,
+    RetainAsPublished,
+    RetainHandling,
     RetainedOff,
+    RetainedOnly,
     RoundMicros,
     Seconds,
     SessionExpiry,
+    SessionName,
+    SessionNamePrefix,
+    Srv,
     Stats,
     StdinFile,
     Subscribe,
     Subscribers,
+    SystemCas,
     TestConfig,
     Threads,
     Timeout,
+    TlsAlpn,
+    TlsEngine,
+    TlsEnginePassword,
     TlsKeylog,
+    TlsVersion,
     Topic,
+    Unix,
     Unsubscribe,
     Update,
+    Url,
     UserName,
     Verbose,
     Version,
-    ProtocolVersion,
     WarmUp,
+    Watch,
+    WebSocket,
+    WebSocketPath,
     Wildcard,
+    WillPayload,
+    WillQoS,
+    WillRetain,
+    WillTopic,
     Window,
 }
 
@@ -93,6 +146,17 @@ pub(crate) struct Operand {
     pub(crate) name: &'static str,
     /// What is said when it is missing.
     pub(crate) missing: &'static str,
+    pub(crate) values: Values,
+}
+
+/// What a shell may propose for an operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values {
+    Any,
+    /// Paths of files.
+    Files,
+    /// One of these.
+    Of(&'static [&'static str]),
 }
 
 /// One option.
@@ -129,33 +193,43 @@ impl<T: Into<String>> From<T> for UsageError {
 }
 
 /// The operand of an option; empty for an option without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Value(OsString);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Value {
+    text: OsString,
+    /// What follows, with the one option that has several operands: `-D`.
+    more: Vec<OsString>,
+}
 
 impl Value {
     /// The operand as the platform gave it.
     pub(crate) fn into_os_string(self) -> OsString {
-        self.0
+        self.text
     }
 
     /// The operand's bytes.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0.into_encoded_bytes()
+        self.text.into_encoded_bytes()
     }
 
     /// The operand as text; `what` names it in the message.
     pub(crate) fn into_text(self, what: &str) -> Result<String, UsageError> {
-        self.0
-            .into_string()
-            .map_err(|_| UsageError(format!("Malformed UTF-8 in {what} argument.")))
+        utf8(self.text, what)
     }
 
-    /// A number from `min` up; the message is `fault` with the operand behind it.
+    /// All operands as text; `what` names them in the message.
+    pub(crate) fn into_texts(self, what: &str) -> Result<Vec<String>, UsageError> {
+        std::iter::once(self.text)
+            .chain(self.more)
+            .map(|text| utf8(text, what))
+            .collect()
+    }
+
+    /// A number from `min` up; the message is `fault` with the operand in the place of `{}`.
     pub(crate) fn number<T>(&self, min: T, max: T, fault: &str) -> Result<T, UsageError>
     where
         T: FromStr + PartialOrd,
     {
-        let text = self.0.to_string_lossy();
+        let text = self.text.to_string_lossy();
         text.parse()
             .ok()
             .filter(|number| (min..=max).contains(number))
@@ -164,7 +238,21 @@ impl Value {
 
     /// The operand for a message.
     pub(crate) fn lossy(&self) -> String {
-        self.0.to_string_lossy().into_owned()
+        self.text.to_string_lossy().into_owned()
+    }
+}
+
+fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
+    text.into_string()
+        .map_err(|_| UsageError(format!("Malformed UTF-8 in {what} argument.")))
+}
+
+impl From<OsString> for Value {
+    fn from(text: OsString) -> Self {
+        Self {
+            text,
+            more: Vec::new(),
+        }
     }
 }
 
@@ -206,11 +294,21 @@ impl Command {
             let arg = arg.to_string_lossy();
             return Err(UsageError(format!("Unknown option '{arg}'.")));
         };
-        let value = match option.operand {
-            None => OsString::new(),
-            Some(operand) => rest.next().ok_or(operand.missing)?,
+        let Some(operand) = option.operand else {
+            return Ok((option.id, Value::default()));
         };
-        Ok((option.id, Value(value)))
+        let mut value = Value::from(rest.next().ok_or(operand.missing)?);
+        if option.id == Id::Property {
+            // The name of the property and its value; a user property has a name and a value.
+            let mut next = || rest.next().ok_or(operand.missing);
+            let name = next()?;
+            let values = if name == "user-property" { 2 } else { 1 };
+            value.more.push(name);
+            for _ in 0..values {
+                value.more.push(next()?);
+            }
+        }
+        Ok((option.id, value))
     }
 
     fn find(&self, arg: &OsString) -> Option<&Opt> {

@@ -14,11 +14,11 @@ use midge_access::scram::ITERATIONS_LEAST;
 
 use crate::failure::plain;
 use crate::kept_file::{self, KeptFile};
-use crate::options::{Command, Id, Operand, Opt, UsageError, Value};
+use crate::options::{Command, Id, Opt, UsageError, Value, flag, valued};
 use crate::prompt::Questions;
 use crate::terminal;
 
-const PASSWD: Command = Command {
+pub(crate) const PASSWD: Command = Command {
     name: "midge passwd",
     about: "Writes the password file that the password_file option of the broker names. Without -b the \
             password is asked for; where the standard input is no terminal, it is read from there, twice.",
@@ -26,15 +26,6 @@ const PASSWD: Command = Command {
             midge passwd [-H hash] [-I iterations] -U FILE",
     options: &[OPTIONS],
 };
-
-const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: None,
-        help,
-    }
-}
 
 const OPTIONS: &[Opt] = &[
     flag(
@@ -49,28 +40,24 @@ const OPTIONS: &[Opt] = &[
          to the standard output.",
     ),
     flag(Id::Delete, &["-D"], "Deletes the user."),
-    Opt {
-        id: Id::Hash,
-        names: &["-H"],
-        operand: Some(Operand {
-            name: "hash",
-            missing: "-H argument given but not enough other arguments.",
-        }),
-        help: "argon2id (the default; 46 MiB and some 50 ms for each login; Mosquitto reads it from 2.1 \
+    valued(
+        Id::Hash,
+        &["-H"],
+        "hash",
+        "-H argument given but not enough other arguments.",
+        "argon2id (the default; 46 MiB and some 50 ms for each login; Mosquitto reads it from 2.1 \
                on), sha512-pbkdf2 (Mosquitto 2.0, cheaper for crowds of clients), sha512 (Mosquitto 1.6, \
                weak), scram-sha-256 or scram-sha-512 (Midge alone: for clients that log in with SCRAM, or \
                with a password).",
-    },
+    ),
     flag(Id::Help, &["--help"], "Prints this text."),
-    Opt {
-        id: Id::Iterations,
-        names: &["-I"],
-        operand: Some(Operand {
-            name: "iterations",
-            missing: "-I argument given but not enough other arguments.",
-        }),
-        help: "Iterations for sha512-pbkdf2 (1000 by default) and the SCRAM forms (4096, which is the least).",
-    },
+    valued(
+        Id::Iterations,
+        &["-I"],
+        "iterations",
+        "-I argument given but not enough other arguments.",
+        "Iterations for sha512-pbkdf2 (1000 by default) and the SCRAM forms (4096, which is the least).",
+    ),
     flag(
         Id::Update,
         &["-U"],

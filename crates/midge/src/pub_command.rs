@@ -1,29 +1,22 @@
 //! `midge pub`: publishes one message, or each line of the standard input.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-use midge_codec::{QoS, topic};
+use midge_codec::{QoS, ReasonCode};
 
 use crate::client::Client;
-use crate::client::flows::Event;
-use crate::connect_options::{ConnectOptions, qos};
-use crate::failure::{Failure, plain, sentence};
-use crate::options::{self, Id, UsageError, Value};
+use crate::client::flows::{Event, Outgoing};
+use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::content::{Source, publish_topic};
+use crate::failure::{Failure, sentence};
+use crate::options::{self, Id, UsageError};
+use crate::options_file;
+use crate::qos_report::QosReport;
 use crate::terminal;
-
-/// Where the payload comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    Bytes(Vec<u8>),
-    File(PathBuf),
-    StdinWhole,
-    StdinLines,
-}
 
 /// The command line, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +27,7 @@ struct Job {
     qos: QoS,
     retain: bool,
     repeat: u32,
-    max_inflight: u16,
+    repeat_delay: Duration,
 }
 
 /// What `--help` and `--version` ask for, or a job.
@@ -49,19 +42,28 @@ enum Request {
 const LINES_AHEAD: usize = 64;
 /// How long the last packets may take to leave.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long after a lost connection the next is tried.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let command = &options::PUB;
-    match parse(args) {
-        Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Version) => terminal::print(&terminal::version(command.name)),
+    match read(args) {
+        Ok(Request::Help) => terminal::help(command),
+        Ok(Request::Version) => terminal::show_version(command),
         Ok(Request::Run(job)) => match publish(&job) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude(command, job.connect.quiet, &failure),
+            Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
         },
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }
+}
+
+/// Reads the options file, then the command line.
+fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
+    let mut all = options_file::read(&args, "mosquitto_pub")?;
+    all.extend(args);
+    parse(all)
 }
 
 fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
@@ -71,27 +73,27 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
     let mut job_qos = QoS::AtMostOnce;
     let mut retain = false;
     let mut repeat = 1;
-    let mut max_inflight = 20;
+    let mut repeat_delay = Duration::ZERO;
     for option in options::PUB.parse(args) {
         let (id, value) = option?;
         let Some(value) = connect.take(id, value)? else {
             continue;
         };
+        let Some(value) = Source::take(&mut source, id, value)? else {
+            continue;
+        };
         match id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
-            Id::Topic => name = Some(topic_name(value)?),
-            Id::Message => choose(&mut source, Source::Bytes(value.into_bytes()))?,
-            Id::File => choose(&mut source, Source::File(value.into_os_string().into()))?,
-            Id::Lines => choose(&mut source, Source::StdinLines)?,
-            Id::StdinFile => choose(&mut source, Source::StdinWhole)?,
-            Id::NullMessage => choose(&mut source, Source::Bytes(Vec::new()))?,
+            Id::Topic => name = Some(publish_topic(value.into_text("-t")?)?),
+            Id::Url => name = Some(publish_topic(needed(connect.take_url(value)?)?)?),
             Id::QoS => job_qos = qos(&value)?,
             Id::Retain => retain = true,
             Id::Repeat => repeat = value.number(1, u32::MAX, "--repeat argument must be >0.")?,
-            Id::MaxInflight => {
-                let fault = "Maximum inflight messages must be greater than 0.";
-                max_inflight = value.number(1, u16::MAX, fault)?;
+            Id::RepeatDelay => {
+                let fault = "--repeat-delay argument must be >=0.0.";
+                let seconds: f64 = value.number(0.0, f64::from(u32::MAX), fault)?;
+                repeat_delay = Duration::from_secs_f64(seconds);
             }
             _ => {}
         }
@@ -109,74 +111,56 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
         qos: job_qos,
         retain,
         repeat,
-        max_inflight,
+        repeat_delay,
     })))
-}
-
-fn topic_name(value: Value) -> Result<String, UsageError> {
-    let name = value.into_text("topic")?;
-    if topic::is_name(&name) {
-        return Ok(name);
-    }
-    let text = format!("Invalid publish topic '{name}', does it contain '+' or '#'?");
-    Err(UsageError(text))
-}
-
-fn choose(source: &mut Option<Source>, chosen: Source) -> Result<(), UsageError> {
-    if source.replace(chosen).is_some() {
-        return Err("Only one type of message can be sent at once.".into());
-    }
-    Ok(())
 }
 
 /// Does the job.
 fn publish(job: &Job) -> Result<(), Failure> {
-    let payload = match &job.source {
-        Source::Bytes(bytes) => Some(bytes.clone()),
-        Source::File(path) => Some(std::fs::read(path).map_err(|error| {
-            let path = path.display();
-            Failure::Other(format!(
-                "Unable to open file \"{path}\": {}.",
-                plain(&error)
-            ))
-        })?),
-        Source::StdinWhole => {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            Some(bytes)
-        }
-        Source::StdinLines => None,
-    };
+    let payload = job.source.load()?;
     let mut publisher = Publisher {
         client: Client::connect(&job.connect, None)?,
         job,
+        report: QosReport::new(job.connect.qos_report),
     };
     let result = publisher.run(payload.as_deref());
     // What was traced before a failure is the more welcome.
     publisher.print_trace()?;
+    if let Some(report) = &publisher.report {
+        report.print();
+    }
     result
 }
 
 struct Publisher<'a> {
     client: Client,
     job: &'a Job,
+    report: Option<Box<QosReport>>,
 }
 
 impl Publisher<'_> {
     fn run(&mut self, payload: Option<&[u8]>) -> Result<(), Failure> {
+        let Some(payload) = payload else {
+            self.publish_lines()?;
+            return self.disconnect();
+        };
         self.await_connack()?;
-        match payload {
-            Some(payload) => {
-                for _ in 0..self.job.repeat {
-                    self.publish(payload)?;
-                }
+        for number in 0..self.job.repeat {
+            if number > 0 && !self.job.repeat_delay.is_zero() {
+                self.settle()?;
+                self.pass_time(self.job.repeat_delay)?;
             }
-            None => self.publish_lines()?,
+            self.publish(payload)?;
         }
-        while self.client.flows.in_flight() > 0 {
-            self.step()?;
-        }
-        self.client.disconnect(Instant::now() + LINGER)
+        self.settle()?;
+        self.disconnect()
+    }
+
+    fn disconnect(&mut self) -> Result<(), Failure> {
+        let properties = &self.job.connect.properties.disconnect;
+        let deadline = Instant::now() + LINGER;
+        self.client
+            .disconnect_with(ReasonCode::SUCCESS, properties, deadline)
     }
 
     fn await_connack(&mut self) -> Result<(), Failure> {
@@ -192,33 +176,103 @@ impl Publisher<'_> {
         }
     }
 
-    fn publish(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        let limit = self
-            .job
-            .max_inflight
-            .min(self.client.flows.receive_maximum());
-        while self.client.flows.in_flight() >= usize::from(limit) {
-            self.step()?;
-        }
-        let job = self.job;
-        self.client
-            .flows
-            .publish(&job.topic, payload, job.qos, job.retain)?;
-        // A long series does not pile up here.
-        while self.client.flows.outbound().len() > OUTBOUND_MAX {
-            self.step()?;
+    /// Waits until everything is acknowledged.
+    fn settle(&mut self) -> Result<(), Failure> {
+        while self.client.flows.in_flight() > 0 {
+            self.step(None)?;
         }
         Ok(())
     }
 
-    /// Takes lines as a reading thread finds them; the connection is looked after meanwhile.
-    fn publish_lines(&mut self) -> Result<(), Failure> {
-        let lines = self.read_lines()?;
+    /// Looks after the connection for some time.
+    fn pass_time(&mut self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
         loop {
-            match lines.try_recv() {
-                Ok(line) => self.publish(&line?)?,
-                Err(TryRecvError::Disconnected) => return Ok(()),
-                Err(TryRecvError::Empty) => self.step()?,
+            match self.step(Some(until)) {
+                Err(Failure::TimedOut) => return Ok(()),
+                step => step?,
+            }
+        }
+    }
+
+    fn publish(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        let limit = self
+            .job
+            .connect
+            .max_inflight
+            .min(self.client.flows.receive_maximum());
+        while self.client.flows.in_flight() >= usize::from(limit) {
+            self.step(None)?;
+        }
+        let job = self.job;
+        let number = self.client.flows.publish(&Outgoing {
+            topic: &job.topic,
+            payload,
+            qos: job.qos,
+            retain: job.retain,
+            properties: job.connect.properties.publish.properties(),
+        })?;
+        if let Some(report) = &mut self.report {
+            report.sent(job.qos, number);
+        }
+        // A long series does not pile up here.
+        while self.client.flows.outbound().len() > OUTBOUND_MAX {
+            self.step(None)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes lines, over more than one connection if need be, and waits for what is in flight.
+    fn publish_lines(&mut self) -> Result<(), Failure> {
+        let mut lines = None;
+        // A line that was taken and not given to a connection.
+        let mut taken = None;
+        let mut was_connected = false;
+        loop {
+            let result = self.lines_of_a_connection(&mut lines, &mut taken, &mut was_connected);
+            match result {
+                Err(failure) if was_connected && failure.is_lost_connection() => {
+                    self.print_trace()?;
+                    self.reconnect()?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn lines_of_a_connection(
+        &mut self,
+        lines: &mut Option<Receiver<io::Result<Vec<u8>>>>,
+        taken: &mut Option<Vec<u8>>,
+        was_connected: &mut bool,
+    ) -> Result<(), Failure> {
+        self.await_connack()?;
+        *was_connected = true;
+        if lines.is_none() {
+            *lines = Some(self.read_lines()?);
+        }
+        loop {
+            if let Some(line) = taken.as_ref() {
+                self.publish(line)?;
+                *taken = None;
+            }
+            match lines.as_ref().map(Receiver::try_recv) {
+                Some(Ok(line)) => *taken = Some(line?),
+                Some(Err(TryRecvError::Empty)) => self.step(None)?,
+                Some(Err(TryRecvError::Disconnected)) | None => return self.settle(),
+            }
+        }
+    }
+
+    fn reconnect(&mut self) -> Result<(), Failure> {
+        if let Some(report) = &mut self.report {
+            report.reconnected();
+        }
+        loop {
+            self.client.pause(RECONNECT_DELAY)?;
+            match self.client.reconnect(&self.job.connect, None) {
+                Err(failure) if failure.is_lost_connection() => {}
+                result => return result,
             }
         }
     }
@@ -240,17 +294,27 @@ impl Publisher<'_> {
     }
 
     /// Handles what has arrived; if that is nothing, waits.
-    fn step(&mut self) -> Result<(), Failure> {
+    fn step(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         let Some(event) = self.client.next_event()? else {
             self.print_trace()?;
-            return self.client.wait(None);
+            return self.client.wait(deadline);
         };
-        if let Event::Published { packet_id, reason } = event
-            && reason.is_failure()
-            && !self.job.connect.quiet
+        if let Event::Published {
+            packet_id,
+            reason,
+            text,
+        } = event
         {
-            let reason = sentence(reason.text());
-            terminal::complain(&format!("Warning: Publish {packet_id} failed: {reason}."));
+            if let Some(report) = &mut self.report {
+                report.acknowledged(packet_id, reason);
+            }
+            if reason.is_failure() && !self.job.connect.quiet {
+                let reason = sentence(reason.text());
+                terminal::complain(&format!("Warning: Publish {packet_id} failed: {reason}."));
+                if let Some(text) = text {
+                    terminal::complain(text);
+                }
+            }
         }
         Ok(())
     }

@@ -5,32 +5,40 @@ use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use midge_codec::{QoS, topic};
+use midge_codec::{
+    Properties, Publish, QoS, ReasonCode, RetainHandling, SubscriptionOptions, topic,
+};
 
 use crate::client::Client;
-use crate::client::flows::Event;
-use crate::connect_options::{ConnectOptions, qos};
-use crate::failure::Failure;
+use crate::client::flows::{Event, Flows, Outgoing};
+use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::failure::{Failure, sentence};
 use crate::options::{self, Id, UsageError, Value};
+use crate::options_file;
+use crate::printer::{PrintOptions, Printer};
+use crate::qos_report::QosReport;
 use crate::terminal;
 
 /// The command line, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Job {
     connect: ConnectOptions,
+    print: PrintOptions,
     filters: Vec<String>,
     filters_out: Vec<String>,
-    qos: QoS,
-    show_topic: bool,
-    newline: bool,
+    unsubscribe: Vec<String>,
+    subscription: SubscriptionOptions,
     show_retained: bool,
+    retained_only: bool,
+    remove_retained: bool,
+    message_rate: bool,
     count: Option<u64>,
     timeout: Option<Duration>,
     exit_after_subscribe: bool,
 }
 
 /// What `--help` and `--version` ask for, or a job.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Request {
     Help,
     Version,
@@ -41,33 +49,51 @@ enum Request {
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// How long the last packets may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
-const OUTPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 256 * 1024;
 /// A broker need not send more than this ahead of what `-C` asks for.
 const RECEIVE_MAXIMUM: u16 = 20;
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let command = &options::SUB;
-    match parse(args) {
-        Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Version) => terminal::print(&terminal::version(command.name)),
-        Ok(Request::Run(job)) => match Subscriber::new(&job).run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude(command, job.connect.quiet, &failure),
-        },
+    match read(args) {
+        Ok(Request::Help) => terminal::help(command),
+        Ok(Request::Version) => terminal::show_version(command),
+        Ok(Request::Run(job)) => {
+            let mut subscriber = Subscriber::new(&job);
+            let result = subscriber.run();
+            if let Some(report) = &subscriber.report {
+                report.print();
+            }
+            match result {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
+            }
+        }
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }
+}
+
+/// Reads the options file, then the command line.
+fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
+    let mut all = options_file::read(&args, "mosquitto_sub")?;
+    all.extend(args);
+    parse(all)
 }
 
 fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
     let mut job = Job {
         connect: ConnectOptions::default(),
+        print: PrintOptions::default(),
         filters: Vec::new(),
         filters_out: Vec::new(),
-        qos: QoS::AtMostOnce,
-        show_topic: false,
-        newline: true,
+        unsubscribe: Vec::new(),
+        subscription: SubscriptionOptions::default(),
         show_retained: true,
+        retained_only: false,
+        remove_retained: false,
+        message_rate: false,
         count: None,
         timeout: None,
         exit_after_subscribe: false,
@@ -77,29 +103,22 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
         let Some(value) = job.connect.take(id, value)? else {
             continue;
         };
+        let Some(value) = job.print.take(id, value)? else {
+            continue;
+        };
         match id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
-            Id::Topic => job.filters.push(filter(value, "subscription")?),
-            Id::FilterOut => job.filters_out.push(filter(value, "filter")?),
-            Id::QoS => job.qos = qos(&value)?,
-            Id::Verbose => job.show_topic = true,
-            Id::NoNewline => job.newline = false,
-            Id::RetainedOff => job.show_retained = false,
-            Id::Count => {
-                let fault = "Invalid message count \"{}\".";
-                job.count = Some(value.number(1, u64::MAX, fault)?);
-            }
-            Id::Timeout => {
-                let seconds = value.number(1, u32::MAX, "Invalid timeout \"{}\".")?;
-                job.timeout = Some(Duration::from_secs(u64::from(seconds)));
-            }
-            Id::ExitAfterSubscribe => job.exit_after_subscribe = true,
-            _ => {}
+            _ => job.take(id, value)?,
         }
     }
-    if job.filters.is_empty() {
-        return Err("You must specify a topic to subscribe to.".into());
+    if job.filters.is_empty() && job.unsubscribe.is_empty() {
+        return Err(
+            "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).".into(),
+        );
+    }
+    if !job.show_retained && job.retained_only {
+        return Err("Combining '-R' and '--retained-only' makes no sense.".into());
     }
     job.connect = job.connect.finish()?;
     job.connect.receive_maximum = job
@@ -109,8 +128,65 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
     Ok(Request::Run(Box::new(job)))
 }
 
-fn filter(value: Value, what: &str) -> Result<String, UsageError> {
-    let text = value.into_text("topic")?;
+impl Job {
+    fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
+        match id {
+            Id::Topic => self
+                .filters
+                .push(filter(value.into_text("-t")?, "subscription")?),
+            Id::Url => {
+                let filter_of_url = needed(self.connect.take_url(value)?)?;
+                self.filters.push(filter(filter_of_url, "subscription")?);
+            }
+            Id::FilterOut => self
+                .filters_out
+                .push(filter(value.into_text("-T")?, "filter")?),
+            Id::Unsubscribe => self
+                .unsubscribe
+                .push(filter(value.into_text("-U")?, "unsubscribe")?),
+            Id::QoS => self.subscription.qos = qos(&value)?,
+            Id::RetainedOff => {
+                self.show_retained = false;
+                self.subscription.retain_handling = RetainHandling::DoNotSend;
+            }
+            Id::RetainAsPublished => self.subscription.retain_as_published = true,
+            Id::RetainHandling => {
+                self.subscription.retain_handling = retain_handling(&value)?;
+            }
+            Id::RetainedOnly => self.retained_only = true,
+            Id::RemoveRetained => self.remove_retained = true,
+            Id::MessageRate => self.message_rate = true,
+            Id::Count => {
+                let fault = "Invalid message count \"{}\".";
+                self.count = Some(value.number(1, u64::MAX, fault)?);
+            }
+            Id::Timeout => self.timeout = Some(timeout(&value)?),
+            Id::ExitAfterSubscribe => self.exit_after_subscribe = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Reads the operand of `-W`.
+pub(crate) fn timeout(value: &Value) -> Result<Duration, UsageError> {
+    let seconds = value.number(1, u32::MAX, "Invalid timeout \"{}\".")?;
+    Ok(Duration::from_secs(u64::from(seconds)))
+}
+
+/// Reads the operand of `--retain-handling`.
+pub(crate) fn retain_handling(value: &Value) -> Result<RetainHandling, UsageError> {
+    match value.lossy().as_str() {
+        "always" => Ok(RetainHandling::Send),
+        "new" => Ok(RetainHandling::SendIfNew),
+        "never" => Ok(RetainHandling::DoNotSend),
+        when => Err(UsageError(format!(
+            "Unknown value '{when}' for --retain-handling."
+        ))),
+    }
+}
+
+fn filter(text: String, what: &str) -> Result<String, UsageError> {
     if topic::Filter::parse(&text).is_ok() {
         return Ok(text);
     }
@@ -128,83 +204,157 @@ enum Progress {
 
 struct Subscriber<'a> {
     job: &'a Job,
-    output: BufWriter<StdoutLock<'static>>,
+    printer: Printer<'a, BufWriter<StdoutLock<'static>>>,
+    report: Option<Box<QosReport>>,
     deadline: Option<Instant>,
     printed: u64,
+    /// Messages of this second, and its end.
+    rate: (u64, Instant),
+    /// A CONNACK has come, ever.
+    was_connected: bool,
+    /// Acknowledgements of subscriptions and unsubscriptions that this connection waits for.
+    unanswered: usize,
+    /// Enough was printed; what is in flight is waited for.
+    ending: bool,
 }
 
 impl<'a> Subscriber<'a> {
     fn new(job: &'a Job) -> Self {
+        let output = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
+        let now = Instant::now();
         Self {
             job,
-            output: BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock()),
-            deadline: job.timeout.map(|timeout| Instant::now() + timeout),
+            printer: Printer::new(&job.print, output),
+            report: QosReport::new(job.connect.qos_report),
+            deadline: job.timeout.map(|timeout| now + timeout),
             printed: 0,
+            rate: (0, now + RATE_INTERVAL),
+            was_connected: false,
+            unanswered: 0,
+            ending: false,
         }
     }
 
-    /// Connects, and connects again whenever an established connection is lost.
+    /// Connects, and connects again whenever the connection is lost.
     fn run(&mut self) -> Result<(), Failure> {
-        let mut established = false;
+        let connect = &self.job.connect;
+        let mut client = Client::connect(connect, self.deadline)?;
+        client.watch_signals()?;
+        self.printer.begin(&connect.host)?;
         loop {
-            let result = self.connection(&mut established);
-            self.output.flush()?;
-            match result {
-                Err(failure) if established && failure.is_lost_connection() => {
-                    self.pause()?;
+            let mut result = self.serve(&mut client);
+            let properties = &connect.properties.disconnect;
+            let by = Instant::now() + LINGER;
+            match &result {
+                Ok(()) => client.disconnect_with(ReasonCode::SUCCESS, properties, by)?,
+                Err(Failure::TimedOut | Failure::Signal) if self.was_connected => {
+                    let reason = ReasonCode::DISCONNECT_WITH_WILL;
+                    client.disconnect_with(reason, properties, by)?;
                 }
+                Err(_) => {}
+            }
+            self.print_trace(&mut client.flows)?;
+            self.printer.output.flush()?;
+            if matches!(result, Err(Failure::Signal)) && self.was_connected {
+                result = Ok(());
+            }
+            match result {
+                Err(failure) if failure.is_lost_connection() => self.reconnect(&mut client)?,
                 result => return result,
             }
         }
     }
 
-    fn pause(&self) -> Result<(), Failure> {
-        let left = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        std::thread::sleep(left.unwrap_or(RECONNECT_DELAY).min(RECONNECT_DELAY));
-        if left.is_some_and(|left| left <= RECONNECT_DELAY) {
-            return Err(Failure::TimedOut);
+    fn reconnect(&mut self, client: &mut Client) -> Result<(), Failure> {
+        if !self.was_connected && !self.job.connect.quiet {
+            terminal::complain(
+                "Warning: The broker closed the connection before it answered. Trying again; is this \
+                 the right port, with or without TLS?",
+            );
         }
-        Ok(())
+        if let Some(report) = &mut self.report {
+            report.reconnected();
+        }
+        loop {
+            let left = self
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            client.pause(left.unwrap_or(RECONNECT_DELAY).min(RECONNECT_DELAY))?;
+            if left.is_some_and(|left| left <= RECONNECT_DELAY) {
+                return Err(Failure::TimedOut);
+            }
+            match client.reconnect(&self.job.connect, self.deadline) {
+                Err(failure) if failure.is_lost_connection() => {}
+                result => return result,
+            }
+        }
     }
 
     /// One connection from CONNECT to its end.
-    fn connection(&mut self, established: &mut bool) -> Result<(), Failure> {
-        let mut client = Client::connect(&self.job.connect, self.deadline)?;
-        let result = self.serve(&mut client, established);
-        if matches!(result, Ok(()) | Err(Failure::TimedOut)) {
-            client.disconnect(Instant::now() + LINGER)?;
-        }
-        self.print_trace(&mut client)?;
-        result
-    }
-
-    fn serve(&mut self, client: &mut Client, established: &mut bool) -> Result<(), Failure> {
+    fn serve(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let traced = self.job.connect.debug;
         loop {
-            let Some(event) = client.next_event()? else {
-                self.print_trace(client)?;
-                self.output.flush()?;
-                client.wait(self.deadline)?;
+            let Some(event) = client.flows.next_event(&mut client.inbound)? else {
+                self.print_trace(&mut client.flows)?;
+                self.printer.output.flush()?;
+                if self.ending && client.flows.in_flight() == 0 {
+                    return Ok(());
+                }
+                self.wait(client)?;
                 continue;
             };
-            if matches!(event, Event::Connected { reason } if !reason.is_failure()) {
-                *established = true;
+            if traced {
+                self.print_trace(&mut client.flows)?;
             }
-            self.print_trace(client)?;
-            if self.on_event(client, event)? == Progress::Done {
-                return Ok(());
+            if self.on_event(&mut client.flows, &event)? == Progress::Done {
+                self.ending = true;
+                if client.flows.in_flight() == 0 {
+                    return Ok(());
+                }
             }
         }
     }
 
-    fn on_event(&mut self, client: &mut Client, event: Event) -> Result<Progress, Failure> {
+    fn wait(&mut self, client: &mut Client) -> Result<(), Failure> {
+        if !self.job.message_rate {
+            return client.wait(self.deadline);
+        }
+        let (count, end) = self.rate;
+        if Instant::now() >= end {
+            writeln!(self.printer.output, "{count}")?;
+            self.printer.output.flush()?;
+            self.rate = (0, end + RATE_INTERVAL);
+        }
+        let (_, end) = self.rate;
+        let until = self.deadline.map_or(end, |deadline| deadline.min(end));
+        match client.wait(Some(until)) {
+            Err(Failure::TimedOut) if Some(until) != self.deadline => Ok(()),
+            result => result,
+        }
+    }
+
+    fn on_event(&mut self, flows: &mut Flows, event: &Event<'_>) -> Result<Progress, Failure> {
         match event {
+            Event::Message(message) => self.on_message(flows, message),
             Event::Connected { reason } if reason.is_failure() => {
-                Err(Failure::Refused(self.job.connect.version, reason))
+                Err(Failure::Refused(self.job.connect.version, *reason))
             }
             Event::Connected { .. } => {
-                client.flows.subscribe(&self.job.filters, self.job.qos)?;
+                self.was_connected = true;
+                let Job {
+                    filters,
+                    unsubscribe,
+                    connect,
+                    ..
+                } = self.job;
+                self.unanswered = usize::from(!filters.is_empty()) + unsubscribe.len();
+                if !filters.is_empty() {
+                    let properties = &connect.properties.subscribe;
+                    flows.subscribe(filters, self.job.subscription, properties)?;
+                }
+                for filter in unsubscribe {
+                    flows.unsubscribe(filter, &connect.properties.unsubscribe)?;
+                }
                 Ok(Progress::More)
             }
             Event::Subscribed { codes } => {
@@ -212,54 +362,81 @@ impl<'a> Subscriber<'a> {
                 if denied && !self.job.connect.quiet {
                     terminal::complain("All subscription requests were denied.");
                 }
-                Ok(if denied || self.job.exit_after_subscribe {
+                Ok(if denied {
                     Progress::Done
                 } else {
-                    Progress::More
+                    self.answered()
                 })
             }
-            Event::Message {
-                topic,
-                payload,
-                retain,
-            } => Ok(self.print(&topic, &payload, retain)?),
-            Event::Published { .. } => Ok(Progress::More),
+            Event::Unsubscribed => Ok(self.answered()),
+            Event::Published { reason, .. } => {
+                if reason.is_failure() && !self.job.connect.quiet {
+                    let reason = sentence(reason.text());
+                    terminal::complain(&format!(
+                        "Warning: A retained message was not removed: {reason}."
+                    ));
+                }
+                Ok(Progress::More)
+            }
         }
     }
 
-    fn print(&mut self, topic: &str, payload: &[u8], retain: bool) -> io::Result<Progress> {
-        let out = &self.job.filters_out;
-        if retain && !self.job.show_retained
-            || out.iter().any(|filter| topic::matches(filter, topic))
-        {
+    /// One of the first requests is answered.
+    const fn answered(&mut self) -> Progress {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.unanswered == 0 && self.job.exit_after_subscribe {
+            Progress::Done
+        } else {
+            Progress::More
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        flows: &mut Flows,
+        message: &Publish<'_>,
+    ) -> Result<Progress, Failure> {
+        let job = self.job;
+        if self.ending {
             return Ok(Progress::More);
         }
-        // An empty message shows as `(null)` behind its topic and without topic not at all, as
-        // scripts written for mosquitto_sub expect.
-        let shown = match (payload.is_empty(), self.job.show_topic) {
-            (true, true) => b"(null)",
-            _ => payload,
-        };
-        if self.job.show_topic {
-            self.output.write_all(topic.as_bytes())?;
-            self.output.write_all(b" ")?;
+        if job.retained_only && !message.retain {
+            return Ok(Progress::Done);
         }
-        self.output.write_all(shown)?;
-        if self.job.newline && !shown.is_empty() {
-            self.output.write_all(b"\n")?;
+        if message.retain && !job.show_retained {
+            return Ok(Progress::More);
+        }
+        let is_out = |filter: &String| topic::matches(filter, message.topic);
+        if !job.filters_out.is_empty() && job.filters_out.iter().any(is_out) {
+            return Ok(Progress::More);
+        }
+        if job.remove_retained && message.retain {
+            flows.publish(&Outgoing {
+                topic: message.topic,
+                payload: &[],
+                qos: QoS::AtLeastOnce,
+                retain: true,
+                properties: Properties::NONE,
+            })?;
+        }
+        if let Some(report) = &mut self.report {
+            report.received(message);
+        }
+        if job.message_rate {
+            self.rate.0 += 1;
+        } else {
+            self.printer.print(message)?;
         }
         self.printed += 1;
-        Ok(
-            if self.job.count.is_some_and(|count| self.printed >= count) {
-                Progress::Done
-            } else {
-                Progress::More
-            },
-        )
+        Ok(match job.count {
+            Some(count) if self.printed >= count => Progress::Done,
+            _ => Progress::More,
+        })
     }
 
-    fn print_trace(&mut self, client: &mut Client) -> io::Result<()> {
-        self.output.write_all(client.flows.take_trace().as_bytes())
+    fn print_trace(&mut self, flows: &mut Flows) -> io::Result<()> {
+        let trace = flows.take_trace();
+        self.printer.output.write_all(trace.as_bytes())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
 use crate::options::Command;
 
@@ -32,6 +33,47 @@ pub(crate) fn version(name: &str) -> String {
     format!("{name} version {}\n", env!("CARGO_PKG_VERSION"))
 }
 
+/// Prints the text of `--help`. The Mosquitto tools call that a failure, and so do we by their names.
+pub(crate) fn help(command: &Command) -> ExitCode {
+    let printed = print(&command.help());
+    if is_called_as_mosquitto(command) {
+        ExitCode::FAILURE
+    } else {
+        printed
+    }
+}
+
+/// Prints the line of `--version`; see [`help`] for the exit code.
+pub(crate) fn show_version(command: &Command) -> ExitCode {
+    let printed = print(&version(&called(command)));
+    if is_called_as_mosquitto(command) {
+        ExitCode::FAILURE
+    } else {
+        printed
+    }
+}
+
+fn is_called_as_mosquitto(command: &Command) -> bool {
+    called(command) != command.name
+}
+
+/// As [`conclude`], and says what to try when there is no connection.
+pub(crate) fn conclude_client(
+    command: &Command,
+    connect: &ConnectOptions,
+    failure: &Failure,
+) -> ExitCode {
+    let code = conclude(command, connect.quiet, failure);
+    if !connect.quiet
+        && !failure.is_broken_pipe()
+        && !is_called_as_mosquitto(command)
+        && let Some(hint) = failure.hint(connect)
+    {
+        complain(&hint);
+    }
+    code
+}
+
 /// The words that started `command`: its own, or the name of the program that it stands in for.
 pub(crate) fn called(command: &Command) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
@@ -51,6 +93,8 @@ pub(crate) fn conclude(command: &Command, quiet: bool, failure: &Failure) -> Exi
     let hint = format!("Use '{} --help' to see usage.", called(command));
     match failure {
         _ if failure.is_broken_pipe() => return ExitCode::SUCCESS,
+        // Whoever sent it knows.
+        Failure::Signal => {}
         // As the Mosquitto tools: --quiet is about the connection, not about the command line.
         Failure::Usage(_) => complain(&format!("{failure}\n\n{hint}")),
         _ if quiet => {}

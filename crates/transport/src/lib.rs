@@ -10,7 +10,11 @@
 mod layers;
 mod looks;
 pub mod proxy;
+#[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+mod tls;
 pub mod websocket;
 
 pub use layers::{

@@ -46,7 +46,7 @@ impl Core {
             last_sent: now,
             last_heard: now,
             opened: now,
-            handshake_until: now + self.options.connect_timeout,
+            handshake_until: now + self.options.dialer.timeout,
             inbound_aliases: InboundAliases::default(),
             outbound_aliases: OutboundAliases::new(0),
             unread: Vec::new(),

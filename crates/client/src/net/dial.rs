@@ -9,12 +9,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Link, proxy};
-use crate::driver::Resolving;
+use super::server::{Scheme, Server};
+use super::{Dialer, Link, link, proxy, wrapping};
 use crate::error::ConnectionError;
-use crate::options::{Options, Scheme, Server};
 
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -22,36 +21,47 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// More addresses of one name are not tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// Opens a connection to the broker whose turn it is.
-pub(crate) async fn open(
-    options: &Options,
-    attempt: u32,
+/// Where host names are looked up, and files read, which blocks a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolving {
+    /// On a thread of the runtime's pool.
+    Elsewhere,
+    /// On the present thread, which has nothing else to do.
+    Here,
+}
+
+/// Opens a connection, with all layers.
+pub(super) async fn open(
+    dialer: &Dialer,
+    server: &Server,
     resolving: Resolving,
 ) -> Result<Link, ConnectionError> {
-    let count = options.servers.len().max(1);
-    let turn = (attempt.saturating_sub(1)) as usize % count;
-    let Some(server) = options.servers.get(turn) else {
-        return Err(ConnectionError::Closed);
-    };
     if server.scheme == Scheme::Unix {
         return open_unix(server).await;
     }
-    let stream = match &options.proxy {
-        None => connect(&server.host, server.port, resolving).await?,
+    // Before anything that takes time: files may be missing.
+    let wrapping = wrapping::prepare(dialer, server, resolving).await?;
+    let stream = match &dialer.proxy {
+        None => connect(dialer, &server.host, server.port, resolving).await?,
         Some(proxy) => {
-            let mut stream = connect(&proxy.host, proxy.port, resolving).await?;
+            let mut stream = connect(dialer, &proxy.host, proxy.port, resolving).await?;
             proxy::pass(&mut stream, proxy, server).await?;
             stream
         }
     };
-    prepare(&stream, options).map_err(ConnectionError::io)?;
-    Ok(Link::Tcp(stream))
+    prepare(&stream, dialer).map_err(ConnectionError::io)?;
+    let mut link = Link::new(link::Socket::Tcp(stream), wrapping.begin()?);
+    poll_fn(|context| link.poll_open(context))
+        .await
+        .map_err(ConnectionError::io)?;
+    Ok(link)
 }
 
 #[cfg(unix)]
 async fn open_unix(server: &Server) -> Result<Link, ConnectionError> {
     let stream = tokio::net::UnixStream::connect(&server.path).await;
-    stream.map(Link::Unix).map_err(ConnectionError::io)
+    let stream = stream.map_err(ConnectionError::io)?;
+    Ok(Link::new(link::Socket::Unix(stream), None))
 }
 
 #[cfg(not(unix))]
@@ -59,9 +69,9 @@ async fn open_unix(_: &Server) -> Result<Link, ConnectionError> {
     Err(ConnectionError::io(io::ErrorKind::Unsupported.into()))
 }
 
-fn prepare(stream: &TcpStream, options: &Options) -> io::Result<()> {
+fn prepare(stream: &TcpStream, dialer: &Dialer) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    if let Some(idle) = options.tcp_keep_alive {
+    if let Some(idle) = dialer.tcp_keep_alive {
         let interval = (idle / 4).max(Duration::from_secs(1));
         let idle = idle.max(Duration::from_secs(1));
         let keep_alive = TcpKeepalive::new().with_time(idle).with_interval(interval);
@@ -71,7 +81,8 @@ fn prepare(stream: &TcpStream, options: &Options) -> io::Result<()> {
 }
 
 /// Connects to whichever address of the host answers first.
-pub(super) async fn connect(
+async fn connect(
+    dialer: &Dialer,
     host: &str,
     port: u16,
     resolving: Resolving,
@@ -83,7 +94,7 @@ pub(super) async fn connect(
                 host: host.to_owned(),
                 source: Arc::new(source),
             })?;
-    race(interleave(addresses))
+    race(dialer.bind_address, interleave(addresses))
         .await
         .map_err(ConnectionError::io)
 }
@@ -122,8 +133,25 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
+async fn attempt(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let Some(from) = from else {
+        return TcpStream::connect(address).await;
+    };
+    if from.is_ipv6() != address.is_ipv6() {
+        let text = format!("{from} and {address} are of different families");
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+    }
+    let socket = if from.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(address).await
+}
+
 /// Tries one address after the other, each as soon as the one before has failed or taken too long.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn race(from: Option<IpAddr>, addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
@@ -151,7 +179,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             }
             match addresses.next() {
                 Some(address) => {
-                    attempts.push(Box::pin(TcpStream::connect(address)));
+                    attempts.push(Box::pin(attempt(from, address)));
                     timer = Some(Box::pin(tokio::time::sleep(ATTEMPT_DELAY)));
                 }
                 None if attempts.is_empty() => {

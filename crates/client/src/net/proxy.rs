@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::server::{Proxy, ProxyKind, Server};
 use crate::error::ConnectionError;
-use crate::options::{Proxy, ProxyKind, Server};
 
 /// The longest answer of an HTTP proxy.
 const ANSWER_MAX: usize = 16 * 1024;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::Scheme;
 
 fn server(url: &str) -> (Scheme, String, u16, String) {
     let server = Options::new(url).unwrap().servers.remove(0);
@@ -76,12 +77,36 @@ fn faults_in_urls_are_told_without_the_password() {
     check("unix://run/x", "three slashes");
 }
 
+#[cfg(feature = "tls")]
 #[test]
-fn what_is_not_built_is_said() {
-    for url in ["mqtts://host", "ws://host", "wss://host"] {
-        let error = Options::new(url).unwrap().check().unwrap_err();
-        assert!(error.to_string().contains("not built yet"), "{error}");
-    }
+fn urls_name_what_tls_needs() {
+    let check = |parameters: &str, text: &str| {
+        let options = Options::new(&format!("mqtts://host?{parameters}")).unwrap();
+        let error = options
+            .dialer
+            .tls
+            .ready()
+            .err()
+            .map(|error| error.to_string());
+        assert!(
+            error.as_ref().is_some_and(|error| error.contains(text)),
+            "{error:?}"
+        );
+    };
+    check("ca_file=%2fno%2fsuch.pem", "/no/such.pem");
+    check("ca_directory=/nowhere", "/nowhere");
+    check(
+        "danger_accept_any_certificate=true&certificate_file=/c.pem",
+        "/c.pem",
+    );
+    check(
+        "danger_accept_any_certificate=true&key_file=/k.pem",
+        "without a certificate",
+    );
+    let options = Options::new("mqtts://host?danger_accept_any_certificate=true&alpn=mqtt,x");
+    assert!(options.unwrap().dialer.tls.ready().is_ok());
+    let error = Options::new("mqtts://host?danger_accept_any_certificate=yes").unwrap_err();
+    assert!(error.to_string().contains("true or false"), "{error}");
 }
 
 #[test]
@@ -115,7 +140,12 @@ fn a_password_is_never_shown() {
 #[test]
 fn proxies_have_their_ports() {
     let proxy = |url: &str| {
-        let proxy = Options::new("mqtt://h").unwrap().proxy(url).unwrap().proxy;
+        let proxy = Options::new("mqtt://h")
+            .unwrap()
+            .proxy(url)
+            .unwrap()
+            .dialer
+            .proxy;
         let proxy = proxy.unwrap();
         (proxy.host, proxy.port)
     };

@@ -1,6 +1,5 @@
 //! The URLs of brokers and proxies.
 
-use std::fmt;
 use std::time::Duration;
 
 use midge_codec::Version;
@@ -8,90 +7,7 @@ use midge_codec::Version;
 use super::Options;
 use crate::credentials::Credentials;
 use crate::error::OptionsError;
-
-/// What carries the packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    Mqtt,
-    Mqtts,
-    Ws,
-    Wss,
-    Unix,
-}
-
-impl Scheme {
-    const fn port(self) -> u16 {
-        match self {
-            Self::Mqtt => 1883,
-            Self::Mqtts => 8883,
-            Self::Ws => 80,
-            Self::Wss => 443,
-            Self::Unix => 0,
-        }
-    }
-}
-
-/// A broker's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
-    pub(crate) scheme: Scheme,
-    /// Without the brackets of an IPv6 address; empty for a unix socket.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Of the unix socket, or of the WebSocket's request.
-    pub(crate) path: String,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            scheme: Scheme::Mqtt,
-            host: "localhost".to_owned(),
-            port: 1883,
-            path: String::new(),
-        }
-    }
-}
-
-impl Server {
-    /// Whether this version can reach it.
-    pub(super) fn check(&self) -> Result<(), OptionsError> {
-        let missing = match self.scheme {
-            Scheme::Mqtt => return Ok(()),
-            Scheme::Unix if cfg!(unix) => return Ok(()),
-            Scheme::Unix => "unix sockets do not exist on this system",
-            Scheme::Mqtts => "TLS is not built yet; use mqtt://",
-            Scheme::Ws => "WebSocket is not built yet; use mqtt://",
-            Scheme::Wss => "WebSocket and TLS are not built yet; use mqtt://",
-        };
-        Err(OptionsError(missing.to_owned()))
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.scheme {
-            Scheme::Unix => f.write_str(&self.path),
-            _ if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
-            _ => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
-/// Who passes the connection on.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Proxy {
-    pub(crate) kind: ProxyKind,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) credentials: Credentials,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProxyKind {
-    Socks5,
-    Http,
-}
+use crate::net::{Proxy, ProxyKind, Scheme, Server};
 
 /// A URL, taken apart but for its scheme's meaning.
 struct Parts<'a> {
@@ -174,7 +90,8 @@ fn parameter(name: &str, value: &str, options: &mut Options) -> Result<(), Optio
                 "4" | "3.1.1" | "311" => Version::V3_1_1,
                 "3" | "3.1" | "31" => Version::V3_1,
                 _ => return Err(wrong("5, 3.1.1 or 3.1")),
-            }
+            };
+            options.dialer.version = options.version;
         }
         "keep_alive" => {
             options.keep_alive_secs = value.parse().map_err(|_| wrong("seconds up to 65,535"))?;
@@ -188,20 +105,38 @@ fn parameter(name: &str, value: &str, options: &mut Options) -> Result<(), Optio
         }
         "connect_timeout" => {
             let seconds = value.parse().map_err(|_| wrong("a number of seconds"))?;
-            options.connect_timeout = Duration::from_secs(seconds);
+            options.dialer.timeout = Duration::from_secs(seconds);
         }
+        _ if tls_parameter(name, value, options).map_err(wrong)? => {}
         _ => {
             return Err(fault(format!(
                 "the URL's parameter {name:?} is unknown; there are client_id, version, keep_alive, \
-                 session_expiry, clean_start and connect_timeout"
+                 session_expiry, clean_start, connect_timeout, and for TLS ca_file, ca_directory, \
+                 certificate_file, key_file, server_name and alpn"
             )));
         }
     }
     Ok(())
 }
 
+/// Whether it was one; else what it has to be.
+#[cfg(feature = "tls")]
+fn tls_parameter(name: &str, value: &str, options: &mut Options) -> Result<bool, &'static str> {
+    let mut tls = options.dialer.tls.options.clone();
+    let is_set = tls.set(name, value)?;
+    if is_set {
+        options.dialer = options.dialer.clone().tls(tls);
+    }
+    Ok(is_set)
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls_parameter(_: &str, _: &str, _: &mut Options) -> Result<bool, &'static str> {
+    Ok(false)
+}
+
 /// The address in a URL that says nothing else.
-pub(super) fn server_only(url: &str) -> Result<Server, OptionsError> {
+pub(crate) fn server_only(url: &str) -> Result<Server, OptionsError> {
     let parts = split(url)?;
     if parts.user_info.is_some() || parts.query.is_some() {
         return Err(fault(
@@ -255,7 +190,7 @@ fn server(parts: &Parts<'_>) -> Result<Server, OptionsError> {
 }
 
 /// The address of a proxy.
-pub(super) fn proxy(url: &str) -> Result<Proxy, OptionsError> {
+pub(crate) fn proxy(url: &str) -> Result<Proxy, OptionsError> {
     let parts = split(url)?;
     let (kind, port) = match parts.scheme.as_str() {
         "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),

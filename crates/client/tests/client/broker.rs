@@ -20,10 +20,15 @@ impl Broker {
 
     /// With further lines of configuration.
     pub(crate) fn with(lines: &str) -> Self {
+        Self::strict(&format!("allow_anonymous true\n{lines}"))
+    }
+
+    /// One that lets in nobody, unless these lines say whom.
+    pub(crate) fn strict(lines: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest none\npersistence true\n\
+            "listener {port} 127.0.0.1\nlog_dest none\npersistence true\n\
              persistence_location {}\n{lines}\n",
             directory.path().display()
         );

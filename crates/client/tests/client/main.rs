@@ -14,8 +14,10 @@ mod delivery;
 mod durable;
 mod life;
 mod outage;
+mod proxy;
 mod requests;
 mod scripted;
+mod secure;
 mod streams;
 
 use std::time::Duration;

@@ -4,12 +4,13 @@ use std::io::{self, Read as _, Write as _};
 
 use midge_codec::PacketType;
 
+use super::socket::Socket;
 use crate::client::Parts;
 use crate::failure::Failure;
 
 /// A connection.
 pub(crate) struct Link {
-    pub(crate) stream: mio::net::TcpStream,
+    pub(crate) stream: Socket,
     /// The start of a packet whose end has not arrived.
     partial: Vec<u8>,
     /// What the socket did not take at once.
@@ -28,7 +29,7 @@ pub(crate) enum Fill {
 }
 
 impl Link {
-    pub(crate) fn new(stream: mio::net::TcpStream) -> Self {
+    pub(crate) fn new(stream: Socket) -> Self {
         Self {
             stream,
             partial: Vec::new(),
@@ -40,7 +41,7 @@ impl Link {
     pub(crate) fn from_parts(parts: Parts) -> Self {
         Self {
             partial: parts.unread,
-            ..Self::new(parts.stream)
+            ..Self::new(Socket::Open(parts.link))
         }
     }
 
@@ -62,7 +63,7 @@ impl Link {
                 Err(error) => return Err(error.into()),
             }
         };
-        let full = length == space.len();
+        let full = length == space.len() || self.stream.has_read_ahead();
         front.copy_from_slice(&self.partial);
         self.partial.clear();
         Ok(Fill::Bytes {
@@ -81,19 +82,24 @@ impl Link {
         std::mem::take(&mut self.partial)
     }
 
-    /// Whether the socket has taken everything.
+    /// Whether the network has taken everything.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && !self.stream.wants_write()
     }
 
     /// Writes what waits; whether nothing is left.
     pub(crate) fn flush(&mut self) -> Result<bool, Failure> {
-        if self.pending.is_empty() {
-            return Ok(true);
+        if !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending);
+            self.send(&pending)?;
         }
-        let pending = std::mem::take(&mut self.pending);
-        self.send(&pending)?;
-        Ok(self.pending.is_empty())
+        if self.stream.wants_write() {
+            match self.stream.flush() {
+                Err(error) if !is_later(&error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(self.is_flushed())
     }
 
     /// Writes `bytes` behind what waits. What waits is bounded by what the callers have to say before
@@ -102,14 +108,7 @@ impl Link {
         let written = if self.pending.is_empty() {
             match self.stream.write(bytes) {
                 Ok(written) => written,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) =>
-                {
-                    0
-                }
+                Err(error) if is_later(&error) => 0,
                 Err(error) => return Err(error.into()),
             }
         } else {
@@ -124,6 +123,13 @@ impl Link {
     pub(crate) fn part(mut self) {
         let _ = self.stream.write(&[PacketType::Disconnect.first_byte(), 0]);
     }
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 fn too_large() -> Failure {

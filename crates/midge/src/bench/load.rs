@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use midge_codec::SubscriptionOptions;
 
 use super::plan::Plan;
 use super::process::Usage;
@@ -14,6 +15,7 @@ use super::worker::{Findings, Progress, Shared, Worker};
 use crate::client::flows::Event;
 use crate::client::{Client, Parts};
 use crate::failure::Failure;
+use crate::properties::Section;
 use crate::terminal;
 
 /// What a process used in the measured time.
@@ -45,8 +47,11 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Filters of one SUBSCRIBE.
 const FILTERS_AT_ONCE: usize = 500;
 
-/// Runs `plan`.
-pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+/// Runs `plan`; `when_connected` is called, and may wait, before the first message.
+pub(crate) fn run(
+    plan: &Plan,
+    when_connected: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
     let broker = plan.pid.map(|pid| pid.to_string());
     if let Some(pid) = &broker
         && Usage::of(pid).is_none()
@@ -59,6 +64,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let (subscribers, publishers) = connect_all(plan)?;
     let connecting = began.elapsed();
     let connected = look();
+    when_connected()?;
 
     let shared = Arc::new(shared(plan));
     let workers = deal(&shared, subscribers, publishers)?;
@@ -122,13 +128,24 @@ pub(crate) fn connect(plan: &Plan, role: char, index: u32) -> Result<Client, Fai
     options.client_id = Some(client_id(plan, role, index));
     let deadline = Instant::now() + SETUP_TIMEOUT;
     let mut client = Client::connect(&options, Some(deadline))?;
-    client.wait_for(deadline, |event| matches!(event, Event::Connected { .. }))?;
+    client.wait_connected(deadline)?;
     Ok(client)
 }
 
 /// A client id of 16 bytes.
 pub(crate) fn client_id(plan: &Plan, role: char, index: u32) -> String {
     format!("b{:08x}{role}{index:06}", plan.run)
+}
+
+/// Queues a SUBSCRIBE.
+pub(crate) fn request(plan: &Plan, client: &mut Client, filters: &[String]) -> Result<(), Failure> {
+    let options = SubscriptionOptions {
+        qos: plan.qos,
+        ..SubscriptionOptions::default()
+    };
+    client
+        .flows
+        .subscribe(filters, options, &Section::default())
 }
 
 /// Subscribes, in several packets if the filters are many.
@@ -139,11 +156,12 @@ pub(crate) fn subscribe(
 ) -> Result<(), Failure> {
     for filters in filters.chunks(FILTERS_AT_ONCE) {
         let deadline = Instant::now() + SETUP_TIMEOUT;
-        client.flows.subscribe(filters, plan.qos)?;
-        let event = client.wait_for(deadline, |event| matches!(event, Event::Subscribed { .. }))?;
-        if let Event::Subscribed { codes } = event
-            && codes.iter().any(|code| *code >= 0x80)
-        {
+        request(plan, client, filters)?;
+        let is_refused = client.wait_for(deadline, |event| match event {
+            Event::Subscribed { codes } => Some(codes.iter().any(|code| *code >= 0x80)),
+            _ => None,
+        })?;
+        if is_refused {
             return Err(Failure::Other(
                 "The broker refused a subscription.".to_owned(),
             ));

@@ -4,6 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use midge_codec::{Header, PacketType};
+use std::os::fd::AsRawFd as _;
+
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::link::{Fill, Link, put_ack};
@@ -90,12 +93,14 @@ impl Party {
     }
 
     /// Takes a connection in; its number.
-    pub(crate) fn add(&mut self, mut link: Link) -> io::Result<usize> {
+    pub(crate) fn add(&mut self, link: Link) -> io::Result<usize> {
         let index = self.free.pop().unwrap_or(self.links.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut link.stream, Token(index), interest)?;
+        self.poll.registry().register(
+            &mut SourceFd(&link.stream.as_raw_fd()),
+            Token(index),
+            interest,
+        )?;
         match self.links.get_mut(index) {
             Some(place) => *place = Some(link),
             None => self.links.push(Some(link)),

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) measure: Duration,
     pub(crate) warm_up: Duration,
     pub(crate) threads: u32,
+    /// How many processes do all of it at once.
+    pub(crate) processes: u32,
     pub(crate) round: Duration,
     /// The broker's process.
     pub(crate) pid: Option<u32>,
@@ -208,6 +210,7 @@ pub(crate) fn parse(command: &Command, args: Vec<OsString>) -> Result<Request, U
         measure: Duration::from_secs(10),
         warm_up: Duration::from_secs(1),
         threads: 1,
+        processes: 1,
         round: Duration::from_micros(1000),
         pid: None,
         json: false,
@@ -219,6 +222,9 @@ pub(crate) fn parse(command: &Command, args: Vec<OsString>) -> Result<Request, U
         match id {
             Id::Help => return Ok(Request::Help),
             Id::Quiet => plan.quiet = true,
+            Id::Url => {
+                connect.take_url(value)?;
+            }
             _ => {
                 if let Some(value) = connect.take(id, value)? {
                     take(&mut plan, &mut sizes, id, &value)?;
@@ -320,6 +326,9 @@ fn take(plan: &mut Plan, sizes: &mut Sizes, id: Id, value: &Value) -> Result<(),
         Id::Seconds => plan.measure = seconds(value, 1)?,
         Id::WarmUp => plan.warm_up = seconds(value, 0)?,
         Id::Threads => plan.threads = value.number(1, 64, "Invalid number of threads: {}")?,
+        Id::Processes => {
+            plan.processes = value.number(1, 64, "Invalid number of processes: {}")?;
+        }
         Id::RoundMicros => {
             let micros = value.number(0, 1_000_000, "Invalid round: {}")?;
             plan.round = Duration::from_micros(micros);
@@ -342,5 +351,21 @@ pub(crate) const fn version_name(version: Version) -> &'static str {
         Version::V3_1 => "3.1",
         Version::V3_1_1 => "3.1.1",
         Version::V5 => "5.0",
+    }
+}
+
+/// What carries the messages, as a report says it.
+pub(crate) fn transport(plan: &Plan) -> &'static str {
+    let connect = &plan.connect;
+    match (
+        connect.uses_tls(),
+        connect.websocket,
+        connect.unix.is_some(),
+    ) {
+        (false, false, false) => "tcp",
+        (true, false, _) => "tls",
+        (false, true, _) => "websocket",
+        (true, true, _) => "websocket over tls",
+        (false, false, true) => "unix",
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::load::{Cost, Outcome};
-use super::plan::{Pace, Plan, Scenario, version_name};
+use super::plan::{Pace, Plan, Scenario, transport, version_name};
 use super::tally::Tally;
 
 mod phased;
@@ -52,14 +52,19 @@ pub(crate) fn text(plan: &Plan, outcome: &Outcome) -> String {
         Pace::Closed { window } => format!("window {window}"),
         Pace::Open { rate } => format!("{rate} messages/s"),
     };
+    let processes = match plan.processes {
+        1 => String::new(),
+        count => format!(", in each of {count} processes"),
+    };
     let _ = writeln!(
         text,
-        "{}: {} publishers, {} subscribers, QoS {}, MQTT {}, {} bytes, {pace}, {} threads",
+        "{}: {} publishers, {} subscribers, QoS {}, MQTT {} over {}, {} bytes, {pace}, {} threads{processes}",
         scenario_name(plan),
         plan.publishers(),
         plan.subscribers(),
         plan.qos.bits(),
         version_name(plan.connect.version),
+        transport(plan),
         plan.payload,
         plan.threads,
     );
@@ -148,12 +153,14 @@ pub(crate) fn json(plan: &Plan, outcome: &Outcome) -> String {
         Pace::Open { rate } => ("null".to_owned(), rate.to_string()),
     };
     let mut text = format!(
-        "{{\"scenario\":\"{}\",\"publishers\":{},\"subscribers\":{},\"qos\":{},\"version\":\"{}\",\
+        "{{\"scenario\":\"{}\",\"transport\":\"{}\",\"processes\":{},\"publishers\":{},\"subscribers\":{},\"qos\":{},\"version\":\"{}\",\
          \"payload\":{},\"window\":{window},\"rate\":{rate},\"threads\":{},\"round_us\":{},\
          \"seconds\":{:.6},\"delivered\":{},\"messages_per_second\":{:.1},\
          \"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"p999\":{:.1},\"max\":{:.1}}},\
          {},\"connections\":{},\"connecting_seconds\":{:.6}",
         scenario_name(plan),
+        transport(plan),
+        plan.processes,
         plan.publishers(),
         plan.subscribers(),
         plan.qos.bits(),
@@ -192,6 +199,21 @@ pub(crate) fn json(plan: &Plan, outcome: &Outcome) -> String {
             cost.cpu.as_secs_f64(),
         );
     }
-    text.push_str("}\n");
+    text.push_str(",\"latency_quantiles_us\":[");
+    for (index, quantile) in QUANTILES.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(
+            text,
+            "{comma}[{quantile},{:.1}]",
+            outcome.micros_at(*quantile)
+        );
+    }
+    text.push_str("]}\n");
     text
 }
+
+/// What a curve of latencies is drawn through.
+const QUANTILES: [f64; 16] = [
+    0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.99975, 0.9999,
+    0.99999, 1.0,
+];

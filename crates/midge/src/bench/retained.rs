@@ -52,7 +52,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
     }
     let meter = Meter::start(plan);
     for mut client in clients {
-        client.flows.subscribe(&plan.filters(0), plan.qos)?;
+        load::request(plan, &mut client, &plan.filters(0))?;
         let subscribe = client.flows.outbound().to_vec();
         let mut link = Link::from_parts(client.into_parts()?);
         link.send(&subscribe)?;

@@ -1,6 +1,5 @@
 //! Clients that come and go: `midge bench conn`, and `midge bench idle`, where they stay.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,14 @@ use hdrhistogram::Histogram;
 use midge_codec::{
     Connect, PacketType, Properties, Subscribe, Subscription, SubscriptionOptions, Subscriptions,
 };
-use socket2::{Domain, Socket, Type};
 
 use super::link::Link;
 use super::load;
 use super::party::{Incoming, Party, Received};
 use super::phase::{Meter, Phases, memory, resident};
 use super::plan::Plan;
+use super::socket::Socket;
+use crate::client::Dial;
 use crate::failure::Failure;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -137,14 +137,12 @@ impl Storm {
     }
 
     /// Connects all that have no connection.
-    fn connect(&mut self, party: &mut Party, address: SocketAddr) -> Result<(), Failure> {
+    fn connect(&mut self, party: &mut Party, doors: &Doors) -> Result<(), Failure> {
         for index in self.waiting.drain(..) {
             let Some(guest) = self.guests.get_mut(index) else {
                 continue;
             };
-            let stream = dial(address, index)?;
-            stream.set_nodelay(true)?;
-            let mut link = Link::new(stream);
+            let mut link = Link::new(doors.open(index)?);
             guest.stage = Stage::ConnAck;
             guest.began = Instant::now();
             // The socket is not connected yet, so this waits until it is.
@@ -192,43 +190,61 @@ impl Storm {
     }
 }
 
+/// How the clients of a storm come in.
+enum Doors {
+    /// All at once.
+    Plain(SocketAddr),
+    /// One after the other, since each shakes hands first.
+    Layered(Box<Dial>),
+}
+
+impl Doors {
+    fn find(plan: &Plan) -> Result<Self, Failure> {
+        let connect = &plan.connect;
+        let is_plain = !connect.uses_tls()
+            && !connect.websocket
+            && connect.unix.is_none()
+            && connect.proxy.is_none();
+        if !is_plain {
+            return Ok(Self::Layered(Box::new(Dial::new(connect)?)));
+        }
+        let address = (connect.host.as_str(), connect.port())
+            .to_socket_addrs()
+            .map_err(|_| Failure::Lookup)?
+            .next()
+            .ok_or(Failure::Lookup)?;
+        Ok(Self::Plain(address))
+    }
+
+    /// The connection of a client by its number.
+    fn open(&self, index: usize) -> Result<Socket, Failure> {
+        match self {
+            Self::Plain(address) => Ok(Socket::begin(*address, source(*address, index))?),
+            Self::Layered(dial) => Ok(Socket::Open(dial.open(None)?)),
+        }
+    }
+}
+
 /// Clients that share one source address share its ports, and thousands of them make the kernel search for
 /// a free one.
 const CLIENTS_FOR_EACH_SOURCE: usize = 2000;
 
-/// Begins a connection. On the loopback, clients come from several of its addresses.
-fn dial(address: SocketAddr, index: usize) -> io::Result<mio::net::TcpStream> {
+/// Where a client comes from, if that matters: on the loopback, clients come from several of its addresses.
+fn source(address: SocketAddr, index: usize) -> Option<Ipv4Addr> {
     let source = u8::try_from(index / CLIENTS_FOR_EACH_SOURCE).unwrap_or(u8::MAX);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    if source > 0 && address.ip() == Ipv4Addr::LOCALHOST {
-        let source = Ipv4Addr::new(127, 0, 1, source);
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
-    }
-    match socket.connect(&address.into()) {
-        Err(error) if !is_under_way(&error) => Err(error),
-        _ => Ok(mio::net::TcpStream::from_std(socket.into())),
-    }
-}
-
-fn is_under_way(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::EINPROGRESS)
+    (source > 0 && address.ip() == Ipv4Addr::LOCALHOST).then(|| Ipv4Addr::new(127, 0, 1, source))
 }
 
 /// Lets all clients come and go until the time is over, and the last ones leave.
 pub(crate) fn run(plan: &Plan) -> Result<Phases, Failure> {
-    let address = (plan.connect.host.as_str(), plan.connect.port)
-        .to_socket_addrs()
-        .map_err(|_| Failure::Lookup)?
-        .next()
-        .ok_or(Failure::Lookup)?;
+    let doors = Doors::find(plan)?;
     let mut storm = Storm::new(plan)?;
     let before = resident(plan);
     let mut party = Party::new()?;
     let meter = Meter::start(plan);
     let end = Instant::now() + plan.measure;
     while Instant::now() < end {
-        storm.connect(&mut party, address)?;
+        storm.connect(&mut party, &doors)?;
         party.serve(TICK, &mut |seat, incoming, answers| {
             storm.take(seat, incoming, answers)
         })?;

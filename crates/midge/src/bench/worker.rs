@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use midge_codec::{AckKind, Header, PacketType, QoS, ReasonCode};
+use std::os::fd::AsRawFd as _;
+
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::link::{Fill, Link, put_ack};
@@ -209,11 +212,13 @@ impl Worker {
     }
 
     fn add(&mut self, parts: Parts, role: Role) -> io::Result<()> {
-        let mut link = Link::from_parts(parts);
+        let link = Link::from_parts(parts);
         let token = Token(self.members.len());
-        self.poll
-            .registry()
-            .register(&mut link.stream, token, Interest::READABLE)?;
+        self.poll.registry().register(
+            &mut SourceFd(&link.stream.as_raw_fd()),
+            token,
+            Interest::READABLE,
+        )?;
         self.members.push(Member { link, role });
         Ok(())
     }

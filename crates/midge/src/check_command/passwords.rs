@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use midge_access::passwords::{DecoyKey, PasswordFile};
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError};
+use crate::options::{Command, Id, Opt, UsageError, flag, valued};
 use crate::prompt::Questions;
 use crate::terminal;
 
-use super::{EXIT_FAULT, flag, misused, valued};
+use super::{EXIT_FAULT, misused};
 
-pub(super) const PASSWORDS: Command = Command {
+pub(crate) const PASSWORDS: Command = Command {
     name: "midge check passwords",
     about: "Says what is wrong with the lines of a password file, and whether a user could log in. Without \
             --pw the password is asked for. Ends with status 0 when all is well, 1 when the user could not \

@@ -1,33 +1,49 @@
 //! The client's side of the protocol without a socket: bytes come in, events and bytes go out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use midge_codec::{
-    Ack, AckKind, ConnAck, Connect, Disconnect, Header, Packet, Properties, Property, Publish, QoS,
-    ReasonCode, SubAck, Subscribe, Subscription, SubscriptionOptions, Subscriptions, Version,
+    Ack, AckKind, ConnAck, Connect, Disconnect, Filters, Header, Packet, Properties, Property,
+    PropertyId, Publish, QoS, ReasonCode, SubAck, Subscribe, Subscription, SubscriptionOptions,
+    Subscriptions, UnsubAck, Unsubscribe, Version, Will,
 };
 
+use super::inbound::Inbound;
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
+use crate::properties::Section;
 
 /// What the broker's bytes meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event<'a> {
     /// CONNACK; a failure ends the connection.
     Connected { reason: ReasonCode },
     /// SUBACK with its codes.
-    Subscribed { codes: Vec<u8> },
-    /// A message, acknowledged already.
-    Message {
-        topic: String,
-        payload: Vec<u8>,
-        retain: bool,
-    },
+    Subscribed { codes: &'a [u8] },
+    /// UNSUBACK.
+    Unsubscribed,
+    /// A message, acknowledged already. Its topic is there even if an alias stood for it.
+    Message(Publish<'a>),
     /// A message of ours is through; a failure means that the broker did not take it.
-    Published { packet_id: u16, reason: ReasonCode },
+    Published {
+        packet_id: u16,
+        reason: ReasonCode,
+        /// The broker's words.
+        text: Option<&'a str>,
+    },
+}
+
+/// A message to be published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: Properties<'a>,
 }
 
 /// What an outgoing message waits to be.
@@ -41,21 +57,33 @@ enum Step {
     Completed,
 }
 
-/// The state of one connection.
+/// A message of ours that waits.
+struct InFlight {
+    step: Step,
+    /// The packet, for another connection.
+    packet: Vec<u8>,
+}
+
+/// The state of one connection, and what of it outlives the connection.
 pub(crate) struct Flows {
     version: Version,
     client_id: String,
-    inbound: Vec<u8>,
-    /// How much of `inbound` is done with.
-    consumed: usize,
     outbound: Vec<u8>,
     written: usize,
     connected: bool,
     last_packet_id: u16,
-    outgoing: BTreeMap<u16, Step>,
+    outgoing: BTreeMap<u16, InFlight>,
+    /// The identifiers of `outgoing` in the order of their messages.
+    order: VecDeque<u16>,
     /// QoS 2 messages that were handed out and not yet released. At most 65,535.
     incoming: BTreeSet<u16>,
     receive_maximum: u16,
+    /// What the broker said in its CONNACK (5.0).
+    maximum_qos: u8,
+    retain_available: bool,
+    maximum_packet_size: Option<usize>,
+    /// The alias that stands for the topic of our messages on this connection.
+    alias_set: Option<u16>,
     keep_alive: Duration,
     /// When the last ping was sent; at first, when the connection began.
     last_ping: Instant,
@@ -63,6 +91,8 @@ pub(crate) struct Flows {
     trace: Option<String>,
 }
 
+/// The flag of a PUBLISH that was sent before.
+const DUP: u8 = 0x08;
 /// A wait without keep alive still ends now and then.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -71,15 +101,18 @@ impl Flows {
         Self {
             version: options.version,
             client_id: options.client_id.clone().unwrap_or_default(),
-            inbound: Vec::new(),
-            consumed: 0,
             outbound: Vec::new(),
             written: 0,
             connected: false,
             last_packet_id: 0,
             outgoing: BTreeMap::new(),
+            order: VecDeque::new(),
             incoming: BTreeSet::new(),
             receive_maximum: u16::MAX,
+            maximum_qos: 2,
+            retain_available: true,
+            maximum_packet_size: None,
+            alias_set: None,
             keep_alive: Duration::from_secs(u64::from(options.keep_alive_secs)),
             last_ping: now,
             ping_sent: None,
@@ -108,8 +141,24 @@ impl Flows {
 
     fn note(&mut self, text: std::fmt::Arguments<'_>) {
         if let Some(trace) = &mut self.trace {
-            let _ = writeln!(trace, "Client {} {text}", self.client_id);
+            // As the Mosquitto tools have it, whose lines are read by scripts.
+            let name = if self.client_id.is_empty() {
+                "(null)"
+            } else {
+                &self.client_id
+            };
+            let _ = writeln!(trace, "Client {name} {text}");
         }
+    }
+
+    /// Forgets the connection and keeps the session.
+    pub(crate) fn begin_again(&mut self, now: Instant) {
+        self.outbound.clear();
+        self.written = 0;
+        self.connected = false;
+        self.alias_set = None;
+        self.last_ping = now;
+        self.ping_sent = None;
     }
 
     /// The bytes to be sent.
@@ -126,61 +175,70 @@ impl Flows {
         }
     }
 
-    /// Takes bytes from the broker.
-    pub(crate) fn received(&mut self, bytes: &[u8]) {
-        if self.consumed > 0 {
-            self.inbound.drain(..self.consumed.min(self.inbound.len()));
-            self.consumed = 0;
-        }
-        self.inbound.extend_from_slice(bytes);
-    }
-
-    /// Bytes received and not looked at.
-    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
-        let unread = self
-            .inbound
-            .split_off(self.consumed.min(self.inbound.len()));
-        self.inbound.clear();
-        self.consumed = 0;
-        unread
-    }
-
-    /// Queues CONNECT.
-    pub(crate) fn connect(&mut self, options: &ConnectOptions) -> Result<(), Failure> {
-        let mut properties = Vec::new();
+    /// Queues CONNECT; `password` is that of the options, or a token.
+    pub(crate) fn connect(
+        &mut self,
+        options: &ConnectOptions,
+        password: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        let mut list = Vec::new();
+        let given = |id: PropertyId| {
+            let mut properties = options.properties.connect.iter();
+            properties.any(|property| property.id() == id)
+        };
         if self.version == Version::V5 {
             if options.session_expiry_secs() > 0 {
-                properties.push(Property::SessionExpiryInterval(
+                list.push(Property::SessionExpiryInterval(
                     options.session_expiry_secs(),
                 ));
             }
-            if let Some(maximum) = options.receive_maximum {
-                properties.push(Property::ReceiveMaximum(maximum));
+            if let Some(maximum) = options.receive_maximum
+                && !given(PropertyId::ReceiveMaximum)
+            {
+                list.push(Property::ReceiveMaximum(maximum));
             }
         }
+        let will = options.will.topic.as_deref().map(|topic| Will {
+            qos: options.will.qos,
+            retain: options.will.retain,
+            properties: self.of_5_0(&options.properties.will),
+            topic,
+            payload: options.will.payload.as_deref().unwrap_or_default(),
+        });
+        let encoded = self.of_5_0(&options.properties.connect).encoded();
         self.note(format_args!("sending CONNECT"));
         Connect {
             version: self.version,
             bridge: false,
             clean_start: options.clean_start,
             keep_alive: options.keep_alive_secs,
-            properties: Properties::from_list(&properties),
-            client_id: &self.client_id,
-            will: None,
+            properties: Properties::from_encoded(encoded, &list),
+            client_id: options.client_id.as_deref().unwrap_or_default(),
+            will,
             user_name: options.user_name.as_deref(),
-            password: options.password.as_deref(),
+            password,
         }
         .encode(&mut self.outbound)?;
         Ok(())
     }
 
+    /// The properties of a section, of which older versions have none.
+    fn of_5_0<'a>(&self, section: &'a Section) -> Properties<'a> {
+        if self.version == Version::V5 {
+            section.properties()
+        } else {
+            Properties::NONE
+        }
+    }
+
     /// Queues a SUBSCRIBE for all `filters`.
-    pub(crate) fn subscribe(&mut self, filters: &[String], qos: QoS) -> Result<(), Failure> {
+    pub(crate) fn subscribe(
+        &mut self,
+        filters: &[String],
+        options: SubscriptionOptions,
+        properties: &Section,
+    ) -> Result<(), Failure> {
         let packet_id = self.next_packet_id();
-        let options = SubscriptionOptions {
-            qos,
-            ..SubscriptionOptions::default()
-        };
         let list: Vec<_> = filters
             .iter()
             .map(|filter| Subscription { filter, options })
@@ -189,60 +247,144 @@ impl Flows {
             let bits = options.bits(self.version);
             self.note(format_args!(
                 "sending SUBSCRIBE (Mid: {packet_id}, Topic: {filter}, QoS: {}, Options: {:#04x})",
-                qos.bits(),
+                options.qos.bits(),
                 bits & 0xFC
             ));
         }
         let subscribe = Subscribe {
             packet_id,
-            properties: Properties::NONE,
+            properties: self.of_5_0(properties),
             subscriptions: Subscriptions::from_list(&list),
         };
         self.put(&Packet::Subscribe(subscribe))
     }
 
-    /// Queues a message; the caller holds it back while [`Self::in_flight`] is at its limit.
-    /// Returns its packet id; QoS 0 has none.
-    pub(crate) fn publish(
+    /// Queues an UNSUBSCRIBE for one filter.
+    pub(crate) fn unsubscribe(
         &mut self,
-        topic: &str,
-        payload: &[u8],
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Option<NonZeroU16>, Failure> {
-        let packet_id = (qos != QoS::AtMostOnce).then(|| self.next_packet_id());
-        let message = Publish {
+        filter: &str,
+        properties: &Section,
+    ) -> Result<(), Failure> {
+        let packet_id = self.next_packet_id();
+        self.note(format_args!(
+            "sending UNSUBSCRIBE (Mid: {packet_id}, Topic: {filter})"
+        ));
+        let filters = [filter];
+        let unsubscribe = Unsubscribe {
+            packet_id,
+            properties: self.of_5_0(properties),
+            filters: Filters::from_list(&filters),
+        };
+        self.put(&Packet::Unsubscribe(unsubscribe))
+    }
+
+    /// Queues a message; the caller holds it back while [`Self::in_flight`] is at its limit.
+    /// Returns its number, which with QoS 1 and 2 is the packet identifier.
+    pub(crate) fn publish(&mut self, message: &Outgoing<'_>) -> Result<u16, Failure> {
+        let id = self.next_packet_id();
+        let Outgoing {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+        } = *message;
+        let packet = Publish {
             dup: false,
             qos,
             retain,
             topic,
-            packet_id,
-            properties: Properties::NONE,
+            packet_id: (qos != QoS::AtMostOnce).then_some(id),
+            properties: if self.version == Version::V5 {
+                properties
+            } else {
+                Properties::NONE
+            },
             payload,
         };
         self.note(format_args!(
-            "sending PUBLISH (d0, q{}, r{}, m{}, '{topic}', ... ({} bytes))",
+            "sending PUBLISH (d0, q{}, r{}, m{id}, '{topic}', ... ({} bytes))",
             qos.bits(),
             u8::from(retain),
-            packet_id.map_or(0, NonZeroU16::get),
             payload.len()
         ));
-        self.put(&Packet::Publish(message))?;
-        if let Some(id) = packet_id {
-            let step = if qos == QoS::AtLeastOnce {
-                Step::Acknowledged
-            } else {
-                Step::Recorded
-            };
-            self.outgoing.insert(id.get(), step);
-        }
-        Ok(packet_id)
+        self.check(&packet)?;
+        let from = self.outbound.len();
+        let alias = alias(&packet).filter(|_| !packet.properties.is_empty());
+        let is_known = alias.is_some() && alias == self.alias_set;
+        self.put(&Packet::Publish(Publish {
+            topic: if is_known { "" } else { topic },
+            ..packet
+        }))?;
+        self.alias_set = alias;
+        let step = match qos {
+            QoS::AtMostOnce => return Ok(id.get()),
+            QoS::AtLeastOnce => Step::Acknowledged,
+            QoS::ExactlyOnce => Step::Recorded,
+        };
+        let packet = if is_known {
+            // Another connection does not know the alias.
+            let mut bytes = Vec::new();
+            packet.encode(self.version, &mut bytes)?;
+            bytes
+        } else {
+            self.outbound.get(from..).unwrap_or_default().to_vec()
+        };
+        self.outgoing.insert(id.get(), InFlight { step, packet });
+        self.order.push_back(id.get());
+        Ok(id.get())
     }
 
-    /// Queues DISCONNECT.
-    pub(crate) fn disconnect(&mut self) -> Result<(), Failure> {
+    /// Whether the broker has said that it takes such a message.
+    fn check(&self, packet: &Publish<'_>) -> Result<(), Failure> {
+        let refuse = |text: &str| Err(Failure::Other(text.to_owned()));
+        if packet.qos.bits() > self.maximum_qos {
+            return refuse("Message QoS not supported on broker, try a lower QoS.");
+        }
+        if packet.retain && !self.retain_available {
+            return refuse("Retain not available on broker: leave out -r.");
+        }
+        if let Some(maximum) = self.maximum_packet_size
+            && packet.packet_length(self.version)? > maximum
+        {
+            return Err(Failure::Other(format!(
+                "Message payload is too large: the broker takes packets of {maximum} bytes."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Queues again what another connection left unacknowledged, in its order. `known` says whether the
+    /// broker has kept the session and so may have seen it.
+    fn resend(&mut self, known: bool) -> Result<(), Failure> {
+        for id in self.order.clone() {
+            let Some(waiting) = self.outgoing.get(&id) else {
+                continue;
+            };
+            if waiting.step == Step::Completed
+                && let Some(packet_id) = NonZeroU16::new(id)
+            {
+                self.acknowledge(AckKind::PubRel, packet_id, ReasonCode::SUCCESS)?;
+                continue;
+            }
+            let from = self.outbound.len();
+            self.outbound.extend_from_slice(&waiting.packet);
+            if known && let Some(first) = self.outbound.get_mut(from) {
+                *first |= DUP;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues DISCONNECT; versions before 5.0 have no reason.
+    pub(crate) fn disconnect(
+        &mut self,
+        reason: ReasonCode,
+        properties: &Section,
+    ) -> Result<(), Failure> {
         self.note(format_args!("sending DISCONNECT"));
-        self.put(&Packet::Disconnect(Disconnect::new(ReasonCode::SUCCESS)))
+        let properties = self.of_5_0(properties);
+        self.put(&Packet::Disconnect(Disconnect { reason, properties }))
     }
 
     /// Sends a ping each keep alive, whatever else is sent `[MQTT5-3.1.2-20]`; `false` when CONNECT
@@ -277,43 +419,60 @@ impl Flows {
     }
 
     /// Handles packets until one is worth an event.
-    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, Failure> {
-        // The buffer moves out while its packets are read and the rest of the state changes.
-        let inbound = std::mem::take(&mut self.inbound);
-        let event = self.read_packets(&inbound);
-        self.inbound = inbound;
-        event
-    }
-
-    fn read_packets(&mut self, inbound: &[u8]) -> Result<Option<Event>, Failure> {
+    pub(crate) fn next_event<'a>(
+        &mut self,
+        inbound: &'a mut Inbound,
+    ) -> Result<Option<Event<'a>>, Failure> {
+        let (bytes, start, aliases) = inbound.parts();
         loop {
-            let rest = inbound.get(self.consumed..).unwrap_or_default();
+            let rest = bytes.get(*start..).unwrap_or_default();
             let Some(header) = Header::peek(rest)? else {
                 return Ok(None);
             };
             let Some(body) = header.body(rest) else {
                 return Ok(None);
             };
-            self.consumed += header.packet_length();
+            *start += header.packet_length();
             let packet = Packet::decode(header.first, self.version, body)?;
             if self.connected == matches!(packet, Packet::ConnAck(_)) {
-                let name = packet.packet_type().name();
-                return Err(Failure::Protocol(format!("unexpected {name}")));
+                return Err(unexpected(&packet));
             }
-            if let Some(event) = self.on_packet(&packet)? {
-                return Ok(Some(event));
+            let Packet::Publish(mut message) = packet else {
+                if let Some(event) = self.on_packet(packet)? {
+                    return Ok(Some(event));
+                }
+                continue;
+            };
+            if !message.properties.is_empty()
+                && let Some(alias) = alias(&message)
+            {
+                if !message.topic.is_empty() {
+                    aliases.insert(alias, message.topic.to_owned());
+                } else if aliases.contains_key(&alias) {
+                    if !self.on_publish(&message)? {
+                        continue;
+                    }
+                    message.topic = aliases.get(&alias).map_or("", String::as_str);
+                    return Ok(Some(Event::Message(message)));
+                }
+            }
+            if message.topic.is_empty() {
+                // Aliases come when we allow them, and only those that were set [MQTT5-3.3.2-7].
+                return Err(Failure::Protocol("a message without topic".to_owned()));
+            }
+            if self.on_publish(&message)? {
+                return Ok(Some(Event::Message(message)));
             }
         }
     }
 
-    fn on_packet(&mut self, packet: &Packet<'_>) -> Result<Option<Event>, Failure> {
+    fn on_packet<'a>(&mut self, packet: Packet<'a>) -> Result<Option<Event<'a>>, Failure> {
         match packet {
-            Packet::ConnAck(connack) => Ok(Some(self.on_connack(connack))),
-            Packet::Publish(publish) => self.on_publish(publish),
+            Packet::ConnAck(connack) => self.on_connack(&connack).map(Some),
             Packet::Ack(AckKind::PubRel, ack) => self.on_pubrel(ack.packet_id).map(|()| None),
-            Packet::Ack(kind, ack) => self.on_ack(*kind, ack),
-            Packet::SubAck(suback) => Ok(Some(self.on_suback(suback))),
-            Packet::UnsubAck(_) => Ok(None),
+            Packet::Ack(kind, ack) => self.on_ack(kind, &ack),
+            Packet::SubAck(suback) => Ok(Some(self.on_suback(&suback))),
+            Packet::UnsubAck(unsuback) => Ok(Some(self.on_unsuback(&unsuback))),
             Packet::PingResp => {
                 self.note(format_args!("received PINGRESP"));
                 self.ping_sent = None;
@@ -327,25 +486,30 @@ impl Flows {
                 Err(Failure::Lost)
             }
             Packet::Connect(_)
+            | Packet::Publish(_)
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
             | Packet::PingReq
             | Packet::Disconnect(_)
-            | Packet::Auth(_) => {
-                let name = packet.packet_type().name();
-                Err(Failure::Protocol(format!("unexpected {name}")))
-            }
+            | Packet::Auth(_) => Err(unexpected(&packet)),
         }
     }
 
-    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Event {
+    fn on_connack(&mut self, connack: &ConnAck<'_>) -> Result<Event<'static>, Failure> {
         self.connected = true;
+        self.receive_maximum = u16::MAX;
         for property in connack.properties.iter() {
             match property {
                 Property::ReceiveMaximum(maximum) => self.receive_maximum = maximum,
+                Property::MaximumQos(maximum) => self.maximum_qos = maximum,
+                Property::RetainAvailable(available) => self.retain_available = available != 0,
+                Property::MaximumPacketSize(bytes) => {
+                    self.maximum_packet_size = usize::try_from(bytes).ok();
+                }
                 Property::ServerKeepAlive(seconds) => {
                     self.keep_alive = Duration::from_secs(u64::from(seconds));
                 }
+                Property::AssignedClientIdentifier(id) => id.clone_into(&mut self.client_id),
                 _ => {}
             }
         }
@@ -355,12 +519,19 @@ impl Flows {
             connack.reason.connack_v3().unwrap_or(connack.reason.0)
         };
         self.note(format_args!("received CONNACK ({code})"));
-        Event::Connected {
-            reason: connack.reason,
+        if !connack.reason.is_failure() {
+            if !connack.session_present {
+                self.incoming.clear();
+            }
+            self.resend(connack.session_present)?;
         }
+        Ok(Event::Connected {
+            reason: connack.reason,
+        })
     }
 
-    fn on_publish(&mut self, publish: &Publish<'_>) -> Result<Option<Event>, Failure> {
+    /// Acknowledges a message; whether it is new.
+    fn on_publish(&mut self, publish: &Publish<'_>) -> Result<bool, Failure> {
         let id = publish.packet_id.map_or(0, NonZeroU16::get);
         self.note(format_args!(
             "received PUBLISH (d{}, q{}, r{}, m{id}, '{}', ... ({} bytes))",
@@ -370,27 +541,18 @@ impl Flows {
             publish.topic,
             publish.payload.len()
         ));
-        if publish.topic.is_empty() {
-            // We allow no aliases [MQTT5-3.1.2-26].
-            return Err(Failure::Protocol("a message without topic".to_owned()));
+        let Some(packet_id) = publish.packet_id else {
+            return Ok(true);
+        };
+        if publish.qos == QoS::AtLeastOnce {
+            self.acknowledge(AckKind::PubAck, packet_id, ReasonCode::SUCCESS)?;
+            return Ok(true);
         }
-        let mut fresh = true;
-        if let Some(packet_id) = publish.packet_id {
-            let kind = if publish.qos == QoS::AtLeastOnce {
-                AckKind::PubAck
-            } else {
-                // What was handed out once is not handed out again until it was released
-                // [MQTT5-4.3.3-10].
-                fresh = self.incoming.insert(id);
-                AckKind::PubRec
-            };
-            self.acknowledge(kind, packet_id, ReasonCode::SUCCESS)?;
-        }
-        Ok(fresh.then(|| Event::Message {
-            topic: publish.topic.to_owned(),
-            payload: publish.payload.to_vec(),
-            retain: publish.retain,
-        }))
+        // What was handed out once is not handed out again until it was released
+        // [MQTT5-4.3.3-10].
+        let is_new = self.incoming.insert(id);
+        self.acknowledge(AckKind::PubRec, packet_id, ReasonCode::SUCCESS)?;
+        Ok(is_new)
     }
 
     fn on_pubrel(&mut self, packet_id: NonZeroU16) -> Result<(), Failure> {
@@ -403,7 +565,7 @@ impl Flows {
         self.acknowledge(AckKind::PubComp, packet_id, reason)
     }
 
-    fn on_ack(&mut self, kind: AckKind, ack: &Ack<'_>) -> Result<Option<Event>, Failure> {
+    fn on_ack<'a>(&mut self, kind: AckKind, ack: &Ack<'a>) -> Result<Option<Event<'a>>, Failure> {
         let id = ack.packet_id.get();
         let name = kind.packet_type().name();
         if kind == AckKind::PubRec {
@@ -414,14 +576,17 @@ impl Flows {
                 ack.reason.0
             ));
         }
-        let awaited = self.outgoing.get(&id).copied();
+        let awaited = self.outgoing.get(&id).map(|waiting| waiting.step);
         let done = match (kind, awaited) {
             (AckKind::PubAck, Some(Step::Acknowledged))
             | (AckKind::PubComp, Some(Step::Completed)) => true,
             // A failure in PUBREC ends the exchange (MQTT5 4.3.3).
             (AckKind::PubRec, Some(Step::Recorded)) if ack.reason.is_failure() => true,
             (AckKind::PubRec, Some(Step::Recorded | Step::Completed)) => {
-                self.outgoing.insert(id, Step::Completed);
+                if let Some(waiting) = self.outgoing.get_mut(&id) {
+                    waiting.step = Step::Completed;
+                    waiting.packet = Vec::new();
+                }
                 self.acknowledge(AckKind::PubRel, ack.packet_id, ReasonCode::SUCCESS)?;
                 false
             }
@@ -437,13 +602,22 @@ impl Flows {
             return Ok(None);
         }
         self.outgoing.remove(&id);
+        // Mostly the first.
+        if let Some(at) = self.order.iter().position(|waiting| *waiting == id) {
+            self.order.remove(at);
+        }
+        let text = ack.properties.iter().find_map(|property| match property {
+            Property::ReasonString(text) => Some(text),
+            _ => None,
+        });
         Ok(Some(Event::Published {
             packet_id: id,
             reason: ack.reason,
+            text,
         }))
     }
 
-    fn on_suback(&mut self, suback: &SubAck<'_>) -> Event {
+    fn on_suback<'a>(&mut self, suback: &SubAck<'a>) -> Event<'a> {
         self.note(format_args!("received SUBACK"));
         if let Some(trace) = &mut self.trace {
             let codes: Vec<_> = suback.codes.iter().map(u8::to_string).collect();
@@ -455,8 +629,13 @@ impl Flows {
             );
         }
         Event::Subscribed {
-            codes: suback.codes.to_vec(),
+            codes: suback.codes,
         }
+    }
+
+    fn on_unsuback(&mut self, _: &UnsubAck<'_>) -> Event<'static> {
+        self.note(format_args!("received UNSUBACK"));
+        Event::Unsubscribed
     }
 
     fn acknowledge(
@@ -497,6 +676,21 @@ impl Flows {
             }
         }
     }
+}
+
+/// The alias of a message.
+fn alias(message: &Publish<'_>) -> Option<u16> {
+    message
+        .properties
+        .iter()
+        .find_map(|property| match property {
+            Property::TopicAlias(alias) => Some(alias),
+            _ => None,
+        })
+}
+
+fn unexpected(packet: &Packet<'_>) -> Failure {
+    Failure::Protocol(format!("unexpected {}", packet.packet_type().name()))
 }
 
 #[cfg(test)]

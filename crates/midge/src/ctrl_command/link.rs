@@ -3,12 +3,13 @@
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use midge_codec::{QoS, ReasonCode, Version};
+use midge_codec::{Properties, QoS, ReasonCode, SubscriptionOptions, Version};
 
 use crate::client::Client;
-use crate::client::flows::Event;
+use crate::client::flows::{Event, Outgoing};
 use crate::connect_options::ConnectOptions;
 use crate::failure::{Failure, sentence};
+use crate::properties::Section;
 
 /// How long a broker may take for an answer, as with mosquitto_ctrl.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ impl Link {
     pub(super) fn connect(options: &ConnectOptions, qos: QoS) -> Result<Self, Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut client = Client::connect(options, Some(deadline))?;
-        let connected = client.wait_for(deadline, |event| matches!(event, Event::Connected { .. }));
+        let connected = client.wait_connected(deadline);
         print_trace(&mut client)?;
         connected?;
         Ok(Self {
@@ -55,23 +56,24 @@ impl Link {
     fn exchange(&mut self, topic: &str, request: &str) -> Result<Vec<u8>, Failure> {
         let response_topic = format!("{topic}/response");
         self.subscribe(&response_topic)?;
-        self.client
-            .flows
-            .publish(topic, request.as_bytes(), self.qos, false)?;
-        let deadline = Instant::now() + PATIENCE;
-        let event = self.client.wait_for(deadline, |event| match event {
-            Event::Message { topic, retain, .. } => *topic == response_topic && !retain,
-            Event::Published { reason, .. } => reason.is_failure(),
-            Event::Connected { .. } | Event::Subscribed { .. } => false,
+        self.client.flows.publish(&Outgoing {
+            topic,
+            payload: request.as_bytes(),
+            qos: self.qos,
+            retain: false,
+            properties: Properties::NONE,
         })?;
-        match event {
-            Event::Message { payload, .. } => Ok(payload),
-            Event::Published { reason, .. } => Err(Failure::Other(format!(
-                "Publish error: {}.",
-                sentence(reason.text())
-            ))),
-            Event::Connected { .. } | Event::Subscribed { .. } => Err(Failure::Lost),
-        }
+        let deadline = Instant::now() + PATIENCE;
+        self.client.wait_for(deadline, |event| match event {
+            Event::Message(message) if message.topic == response_topic && !message.retain => {
+                Some(Ok(message.payload.to_vec()))
+            }
+            Event::Published { reason, .. } if reason.is_failure() => {
+                let reason = sentence(reason.text());
+                Some(Err(Failure::Other(format!("Publish error: {reason}."))))
+            }
+            _ => None,
+        })?
     }
 
     fn subscribe(&mut self, response_topic: &str) -> Result<(), Failure> {
@@ -79,15 +81,19 @@ impl Link {
             return Ok(());
         }
         let filters = [response_topic.to_owned()];
-        self.client.flows.subscribe(&filters, self.qos)?;
+        let options = SubscriptionOptions {
+            qos: self.qos,
+            ..SubscriptionOptions::default()
+        };
+        self.client
+            .flows
+            .subscribe(&filters, options, &Section::default())?;
         let deadline = Instant::now() + PATIENCE;
-        let event = self
-            .client
-            .wait_for(deadline, |event| matches!(event, Event::Subscribed { .. }))?;
-        if let Event::Subscribed { codes } = event
-            && let Some(&code) = codes.first()
-            && code >= 0x80
-        {
+        let code = self.client.wait_for(deadline, |event| match event {
+            Event::Subscribed { codes } => codes.first().copied(),
+            _ => None,
+        })?;
+        if code >= 0x80 {
             let why = if self.version == Version::V5 {
                 sentence(ReasonCode(code).text())
             } else {

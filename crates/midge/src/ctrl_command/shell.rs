@@ -75,12 +75,12 @@ impl Shell {
         let connect = &self.settings.connect;
         match (&self.link, self.module) {
             (None, _) => "> ".to_owned(),
-            (Some(_), None) => format!("mqtt://{}:{}> ", connect.host, connect.port),
+            (Some(_), None) => format!("mqtt://{}:{}> ", connect.host, connect.port()),
             (Some(_), Some(module)) => {
                 format!(
                     "mqtt://{}:{}|{}> ",
                     connect.host,
-                    connect.port,
+                    connect.port(),
                     module.name()
                 )
             }
@@ -148,7 +148,7 @@ impl Shell {
                 return;
             }
             host.clone_into(&mut self.settings.connect.host);
-            self.settings.connect.port = port;
+            self.settings.connect.port = Some(port);
         }
         self.connect();
     }

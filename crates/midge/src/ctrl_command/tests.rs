@@ -17,7 +17,10 @@ fn it_speaks_5_0_with_qos_1_unless_told() {
     let settings = read("-o /dev/null -V 311 -q 2 -f x.json");
     assert_eq!(settings.connect.version, Version::V3_1_1);
     assert_eq!(settings.qos, QoS::ExactlyOnce);
-    assert_eq!(settings.data_file.as_deref(), Some(Path::new("x.json")));
+    assert_eq!(
+        settings.data_file.as_deref(),
+        Some(std::path::Path::new("x.json"))
+    );
 }
 
 #[test]
@@ -31,7 +34,7 @@ fn the_command_line_counts_more_than_the_options_file() {
     let settings = read(&format!("-o {} -p 1885", file.path().display()));
     let connect = &settings.connect;
     assert_eq!(connect.host, "broker.example");
-    assert_eq!(connect.port, 1885);
+    assert_eq!(connect.port(), 1885);
     assert_eq!(connect.user_name.as_deref(), Some("ann"));
     assert_eq!(connect.password.as_deref(), Some(&b"my pass word"[..]));
 }

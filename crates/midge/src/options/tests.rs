@@ -10,7 +10,7 @@ fn check(command: &Command, line: &str, expected: Result<&[(Id, &str)], &str>) {
     let expected = expected
         .map(|list| {
             list.iter()
-                .map(|(id, text)| (*id, Value(OsString::from(text))))
+                .map(|(id, text)| (*id, Value::from(OsString::from(text))))
                 .collect()
         })
         .map_err(UsageError::from);
@@ -58,7 +58,7 @@ fn faults_are_told_in_the_words_of_the_mosquitto_tools() {
 
 #[test]
 fn no_table_spells_two_options_alike() {
-    for command in [PUB, SUB, CTRL, P2P, FAN_OUT, FAN_IN] {
+    for command in [PUB, SUB, RR, CTRL, P2P, FAN_OUT, FAN_IN] {
         let mut names: Vec<_> = command
             .options
             .iter()
@@ -74,7 +74,7 @@ fn no_table_spells_two_options_alike() {
 
 #[test]
 fn help_shows_every_option_within_a_hundred_columns() {
-    for command in [PUB, SUB, CTRL, P2P, FAN_OUT, FAN_IN] {
+    for command in [PUB, SUB, RR, CTRL, P2P, FAN_OUT, FAN_IN] {
         let help = command.help();
         for option in command.options.iter().flat_map(|group| group.iter()) {
             assert!(help.contains(&option.names.join(", ")), "{:?}", option.id);

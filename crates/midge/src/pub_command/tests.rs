@@ -21,11 +21,11 @@ fn fails(line: &str, text: &str) {
 fn defaults_are_those_of_mosquitto_pub() {
     let job = job("-t a -m x");
     assert_eq!(job.connect.host, "localhost");
-    assert_eq!(job.connect.port, 1883);
+    assert_eq!(job.connect.port(), 1883);
     assert_eq!(job.connect.version, Version::V3_1_1);
     assert_eq!(job.connect.keep_alive_secs, 60);
     assert!(job.connect.clean_start);
-    assert_eq!(job.connect.client_id.unwrap().len(), 22);
+    assert_eq!(job.connect.client_id, None);
     assert_eq!(job.source, Source::Bytes(b"x".to_vec()));
     assert_eq!((job.qos, job.retain), (QoS::AtMostOnce, false));
 }
@@ -36,14 +36,14 @@ fn options_arrive_where_they_belong() {
     assert_eq!(job.topic, "a/b");
     assert_eq!(job.source, Source::Bytes(Vec::new()));
     assert_eq!((job.qos, job.retain), (QoS::ExactlyOnce, true));
-    assert_eq!((job.connect.host.as_str(), job.connect.port), ("h", 7));
+    assert_eq!((job.connect.host.as_str(), job.connect.port()), ("h", 7));
     assert_eq!(job.connect.user_name.as_deref(), Some("u"));
     assert_eq!(job.connect.password.as_deref(), Some(b"p".as_slice()));
     assert_eq!(job.connect.client_id.as_deref(), Some("id"));
     assert!(!job.connect.clean_start);
     assert_eq!(job.connect.keep_alive_secs, 5);
     assert_eq!(job.connect.version, Version::V5);
-    assert_eq!((job.max_inflight, job.repeat), (3, 4));
+    assert_eq!((job.connect.max_inflight, job.repeat), (3, 4));
 }
 
 #[test]
@@ -76,8 +76,17 @@ fn faults_are_told_in_the_words_of_mosquitto_pub() {
     );
     fails(
         "-t a -m x -P p",
-        "Problem setting username and/or password.",
+        "Problem setting username and/or password. A password needs a user name: add -u, or -V 5.",
     );
+    fails(
+        "-t a -m x --repeat-delay -1",
+        "--repeat-delay argument must be >=0.0.",
+    );
+    fails(
+        "-L mqtt://h -m x",
+        "Invalid URL for -L argument specified - topic missing.",
+    );
+    fails("-t a -m x -C 1", "Unknown option '-C'.");
     fails(
         "-t a -m x -i a -I b",
         "-i and -I argument cannot be used together.",

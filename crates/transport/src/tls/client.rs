@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
@@ -13,7 +14,7 @@ use super::ciphers::Unavailable;
 use super::files::{FileProblem, PemFile, TlsConfigError};
 use super::keylog::{KeyLines, KeyLogger};
 use super::server::{ServerCertificate, TlsVersion, anchors, certified_key, library, provider};
-use super::verify::ServerVerifier;
+use super::verify::{AnyServer, ServerVerifier};
 use super::version1::Issuers;
 
 /// What a client's TLS is made of.
@@ -29,8 +30,13 @@ pub struct ClientTlsOptions<'a> {
     pub certificate: Option<ServerCertificate<'a>>,
     /// How the name of the server is looked for in its certificate.
     pub host_check: HostCheck,
+    /// Takes any certificate whatever, of anybody: the connection is then safe from those who listen and
+    /// not from those who step in between. No CA is needed.
+    pub accepts_any_certificate: bool,
     /// The oldest version that the server may use (`--tls-version`).
     pub oldest_version: TlsVersion,
+    /// The newest version that the server may use.
+    pub newest_version: TlsVersion,
     /// The ciphers of TLS 1.2 in OpenSSL's language (`--ciphers`); `None` for all that there are.
     pub ciphers: Option<&'a str>,
     /// The ciphers of TLS 1.3.
@@ -52,7 +58,9 @@ impl<'a> ClientTlsOptions<'a> {
             revocation_lists: &[],
             certificate: None,
             host_check: HostCheck::AlternativeNames,
+            accepts_any_certificate: false,
             oldest_version: TlsVersion::V12,
+            newest_version: TlsVersion::V13,
             ciphers: None,
             ciphers_tls13: None,
             protocols: &[],
@@ -92,52 +100,14 @@ impl ClientTls {
             options.oldest_version,
         )?;
         let provider = Arc::new(provider);
-        let (mut anchors, certificates) = anchors(options.server_cas, |_, _| {})?;
-        anchors.add_parsable_certificates(
-            options
-                .platform_cas
-                .iter()
-                .map(|ca| CertificateDer::from(ca.as_slice())),
-        );
-        let anchors = Arc::new(anchors);
-        if anchors.is_empty() {
-            return Err(TlsConfigError::Library(
-                "no CA is set to verify the server with".into(),
-            ));
-        }
-        let builder = || {
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&anchors), Arc::clone(&provider))
+        let verifier: Arc<dyn ServerCertVerifier> = if options.accepts_any_certificate {
+            Arc::new(AnyServer(provider.signature_verification_algorithms))
+        } else {
+            Arc::new(verifier(options, &provider)?)
         };
-        let mut lists = Vec::new();
-        for file in options.revocation_lists {
-            for entry in file.revocation_lists()? {
-                let checked = builder().with_crls([entry.value.clone()]).build();
-                checked.map_err(|error| {
-                    let why = error.to_string().into();
-                    file.error(Some(entry.line), FileProblem::RevocationList(why))
-                })?;
-                lists.push(entry.value);
-            }
-        }
-        let algorithms = provider.signature_verification_algorithms;
-        let issuers = Issuers::new(certificates, &lists, algorithms);
-        let has_lists = !lists.is_empty();
-        let inner: Arc<dyn ServerCertVerifier> = builder()
-            .with_crls(lists)
-            .only_check_end_entity_revocation()
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
-        let verifier = Arc::new(ServerVerifier {
-            inner,
-            issuers,
-            algorithms,
-            check: options.host_check,
-            has_lists,
-        });
         let time = Arc::clone(&options.time);
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time)
-            .with_protocol_versions(options.oldest_version.and_newer())
+            .with_protocol_versions(options.oldest_version.to(options.newest_version))
             .map_err(library)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -169,4 +139,53 @@ impl ClientTls {
     pub fn unavailable_ciphers(&self) -> &[String] {
         &self.unavailable
     }
+}
+
+/// What looks at servers' certificates.
+fn verifier(
+    options: &ClientTlsOptions<'_>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerVerifier, TlsConfigError> {
+    let (mut anchors, certificates) = anchors(options.server_cas, |_, _| {})?;
+    anchors.add_parsable_certificates(
+        options
+            .platform_cas
+            .iter()
+            .map(|ca| CertificateDer::from(ca.as_slice())),
+    );
+    let anchors = Arc::new(anchors);
+    if anchors.is_empty() {
+        return Err(TlsConfigError::Library(
+            "no CA is set to verify the server with".into(),
+        ));
+    }
+    let builder =
+        || WebPkiServerVerifier::builder_with_provider(Arc::clone(&anchors), Arc::clone(provider));
+    let mut lists = Vec::new();
+    for file in options.revocation_lists {
+        for entry in file.revocation_lists()? {
+            let checked = builder().with_crls([entry.value.clone()]).build();
+            checked.map_err(|error| {
+                let why = error.to_string().into();
+                file.error(Some(entry.line), FileProblem::RevocationList(why))
+            })?;
+            lists.push(entry.value);
+        }
+    }
+    let algorithms = provider.signature_verification_algorithms;
+    let issuers = Issuers::new(certificates, &lists, algorithms);
+    let has_lists = !lists.is_empty();
+    let inner: Arc<dyn ServerCertVerifier> = builder()
+        .with_crls(lists)
+        .only_check_end_entity_revocation()
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
+    Ok(ServerVerifier {
+        inner,
+        issuers,
+        algorithms,
+        check: options.host_check,
+        has_lists,
+    })
 }

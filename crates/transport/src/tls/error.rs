@@ -15,7 +15,11 @@ pub enum TlsError {
     NotTls(Looks),
     /// The peer's certificate does not do.
     Certificate(CertificateFault),
-    /// The peer did not like something and said so; its alert.
+    /// The peer wants a certificate that we have not shown, or refuses the one that we have; its alert.
+    CertificateRefused(Box<str>),
+    /// The peer shares no version, cipher or protocol with us; its alert.
+    Incompatible(Box<str>),
+    /// The peer did not like something else and said so; its alert.
     Alert(Box<str>),
     /// Nothing that both sides can encrypt with.
     NoSharedCipher,
@@ -76,6 +80,12 @@ impl From<Error> for TlsError {
         match error {
             Error::NoCertificatesPresented => Self::Certificate(CertificateFault::Missing),
             Error::InvalidCertificate(error) => Self::Certificate(error.into()),
+            Error::AlertReceived(alert) if is_about_certificate(alert) => {
+                Self::CertificateRefused(alert_words(alert).into())
+            }
+            Error::AlertReceived(alert) if is_about_agreement(alert) => {
+                Self::Incompatible(alert_words(alert).into())
+            }
             Error::AlertReceived(alert) => Self::Alert(alert_words(alert).into()),
             Error::PeerIncompatible(
                 PeerIncompatible::NoCipherSuitesInCommon
@@ -145,6 +155,32 @@ impl From<CertificateError> for CertificateFault {
     }
 }
 
+fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRequired
+            | Alert::AccessDenied
+    )
+}
+
+fn is_about_agreement(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::HandshakeFailure
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::NoApplicationProtocol
+    )
+}
+
 /// What the peer means, with what to look at.
 fn alert_words(alert: rustls::AlertDescription) -> &'static str {
     use rustls::AlertDescription as Alert;
@@ -182,7 +218,9 @@ impl fmt::Display for TlsError {
                 f.write_str("the peer did not provide a certificate")
             }
             Self::Certificate(fault) => write!(f, "the peer's certificate: {fault}"),
-            Self::Alert(words) => write!(f, "TLS alert: {words}"),
+            Self::CertificateRefused(words) | Self::Incompatible(words) | Self::Alert(words) => {
+                write!(f, "TLS alert: {words}")
+            }
             Self::NoSharedCipher => f.write_str("no shared cipher"),
             Self::NoSharedVersion => f.write_str("no shared TLS version"),
             Self::NoSharedProtocol => f.write_str("no shared application protocol (ALPN)"),

@@ -98,11 +98,18 @@ pub enum TlsVersion {
 
 impl TlsVersion {
     pub(super) fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        self.to(Self::V13)
+    }
+
+    /// This version up to `newest`, or this one alone.
+    pub(super) fn to(self, newest: Self) -> &'static [&'static SupportedProtocolVersion] {
         static ALL: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
-        static NEWEST: [&SupportedProtocolVersion; 1] = [&TLS13];
-        match self {
-            Self::V12 => &ALL,
-            Self::V13 => &NEWEST,
+        static ONLY_12: [&SupportedProtocolVersion; 1] = [&TLS12];
+        static ONLY_13: [&SupportedProtocolVersion; 1] = [&TLS13];
+        match (self, newest) {
+            (Self::V12, Self::V13) => &ALL,
+            (Self::V12, Self::V12) => &ONLY_12,
+            (Self::V13, _) => &ONLY_13,
         }
     }
 }

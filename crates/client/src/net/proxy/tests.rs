@@ -24,7 +24,7 @@ fn play(proxy: &str, broker: &str, script: &[(&[u8], &[u8])]) -> Result<Vec<u8>,
         let passing = async {
             pass(
                 &mut ours,
-                options.proxy.as_ref().unwrap(),
+                options.dialer.proxy.as_ref().unwrap(),
                 &options.servers[0],
             )
             .await

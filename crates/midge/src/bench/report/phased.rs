@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{put_tally, scenario_name, tally_json};
 use crate::bench::phase::Phases;
-use crate::bench::plan::{Plan, Scenario, version_name};
+use crate::bench::plan::{Plan, Scenario, transport, version_name};
 
 /// The outcome as a few lines.
 pub(crate) fn phases_text(plan: &Plan, outcome: &Phases) -> String {
@@ -78,8 +78,9 @@ const fn has_messages(plan: &Plan) -> bool {
 /// The outcome as one JSON object on one line. Times are microseconds, sizes bytes.
 pub(crate) fn phases_json(plan: &Plan, outcome: &Phases) -> String {
     let mut text = format!(
-        "{{\"scenario\":\"{}\",\"clients\":{},\"qos\":{},\"version\":\"{}\",\"payload\":{},{}",
+        "{{\"scenario\":\"{}\",\"transport\":\"{}\",\"clients\":{},\"qos\":{},\"version\":\"{}\",\"payload\":{},{}",
         scenario_name(plan),
+        transport(plan),
         plan.subscribers(),
         plan.qos.bits(),
         version_name(plan.connect.version),

@@ -9,14 +9,77 @@ fn options(version: Version) -> ConnectOptions {
     }
 }
 
+/// Flows with what has arrived for them.
+struct Peer {
+    flows: Flows,
+    inbound: Inbound,
+}
+
+impl Peer {
+    fn new(version: Version) -> Self {
+        Self {
+            flows: Flows::new(&options(version), Instant::now()),
+            inbound: Inbound::default(),
+        }
+    }
+
+    fn next_event(&mut self) -> Result<Option<Event<'_>>, Failure> {
+        self.flows.next_event(&mut self.inbound)
+    }
+
+    fn publish(&mut self, qos: QoS) -> u16 {
+        self.publish_with(qos, Properties::NONE)
+    }
+
+    fn publish_with(&mut self, qos: QoS, properties: Properties<'_>) -> u16 {
+        let message = Outgoing {
+            topic: "t",
+            payload: b"x",
+            qos,
+            retain: false,
+            properties,
+        };
+        self.flows.publish(&message).unwrap()
+    }
+
+    /// Sends what is queued nowhere.
+    fn drop_outbound(&mut self) {
+        let length = self.flows.outbound().len();
+        self.flows.sent(length);
+    }
+}
+
+impl std::ops::Deref for Peer {
+    type Target = Flows;
+
+    fn deref(&self) -> &Flows {
+        &self.flows
+    }
+}
+
+impl std::ops::DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Flows {
+        &mut self.flows
+    }
+}
+
 /// Flows behind a CONNACK, with an empty outbound buffer.
-fn connected(version: Version) -> Flows {
-    let mut flows = Flows::new(&options(version), Instant::now());
-    flows.connect(&options(version)).unwrap();
+fn connected(version: Version) -> Peer {
+    let mut flows = Peer::new(version);
+    connect(&mut flows, false);
+    flows
+}
+
+fn connect(flows: &mut Peer, session_present: bool) {
+    flows
+        .flows
+        .connect(&options(flows.version()), None)
+        .unwrap();
+    flows.drop_outbound();
     receive(
-        &mut flows,
+        flows,
         &Packet::ConnAck(ConnAck {
-            session_present: false,
+            session_present,
             reason: ReasonCode::SUCCESS,
             properties: Properties::NONE,
         }),
@@ -27,17 +90,15 @@ fn connected(version: Version) -> Flows {
             reason: ReasonCode::SUCCESS
         })
     );
-    flows.sent(flows.outbound().len());
-    flows
 }
 
-fn receive(flows: &mut Flows, packet: &Packet<'_>) {
+fn receive(flows: &mut Peer, packet: &Packet<'_>) {
     let mut bytes = Vec::new();
     packet.encode(flows.version(), &mut bytes).unwrap();
     // In two pieces, as a network may.
-    flows.received(&bytes[..1]);
+    flows.inbound.push(&bytes[..1]);
     assert_eq!(flows.next_event().unwrap(), None);
-    flows.received(&bytes[1..]);
+    flows.inbound.push(&bytes[1..]);
 }
 
 fn ack(kind: AckKind, id: u16) -> Packet<'static> {
@@ -48,7 +109,7 @@ fn ack(kind: AckKind, id: u16) -> Packet<'static> {
 }
 
 #[track_caller]
-fn sends(flows: &mut Flows, expected: &Packet<'_>) {
+fn sends(flows: &mut Peer, expected: &Packet<'_>) {
     let bytes = flows.outbound().to_vec();
     let (packet, length) = Packet::read(&bytes, flows.version()).unwrap().unwrap();
     assert_eq!(&packet, expected);
@@ -67,15 +128,15 @@ fn message(qos: QoS, id: u16) -> Packet<'static> {
     })
 }
 
-fn is_message(event: Option<Event>) -> bool {
-    matches!(event, Some(Event::Message { topic, payload, .. }) if topic == "t" && payload == b"x")
+fn is_message(event: Option<Event<'_>>) -> bool {
+    matches!(event, Some(Event::Message(message)) if message.topic == "t" && message.payload == b"x")
 }
 
 #[test]
 fn a_qos_1_message_is_through_with_its_puback() {
     for version in Version::ALL {
         let mut flows = connected(version);
-        flows.publish("t", b"x", QoS::AtLeastOnce, false).unwrap();
+        flows.publish(QoS::AtLeastOnce);
         sends(&mut flows, &message(QoS::AtLeastOnce, 1));
         assert_eq!(flows.in_flight(), 1);
         receive(&mut flows, &ack(AckKind::PubAck, 1));
@@ -83,7 +144,8 @@ fn a_qos_1_message_is_through_with_its_puback() {
             flows.next_event().unwrap(),
             Some(Event::Published {
                 packet_id: 1,
-                reason: ReasonCode::SUCCESS
+                reason: ReasonCode::SUCCESS,
+                text: None,
             })
         );
         assert_eq!(flows.in_flight(), 0);
@@ -93,7 +155,7 @@ fn a_qos_1_message_is_through_with_its_puback() {
 #[test]
 fn mqtt311_4_3_3_1_a_qos_2_message_takes_four_packets() {
     let mut flows = connected(Version::V3_1_1);
-    flows.publish("t", b"x", QoS::ExactlyOnce, false).unwrap();
+    flows.publish(QoS::ExactlyOnce);
     sends(&mut flows, &message(QoS::ExactlyOnce, 1));
     receive(&mut flows, &ack(AckKind::PubRec, 1));
     assert_eq!(flows.next_event().unwrap(), None);
@@ -107,15 +169,16 @@ fn mqtt311_4_3_3_1_a_qos_2_message_takes_four_packets() {
 #[test]
 fn mqtt5_4_3_3_a_refused_qos_2_message_ends_with_its_pubrec() {
     let mut flows = connected(Version::V5);
-    flows.publish("t", b"x", QoS::ExactlyOnce, false).unwrap();
-    flows.sent(flows.outbound().len());
+    flows.publish(QoS::ExactlyOnce);
+    flows.drop_outbound();
     let refusal = Ack::new(NonZeroU16::MIN, ReasonCode::QUOTA_EXCEEDED);
     receive(&mut flows, &Packet::Ack(AckKind::PubRec, refusal));
     assert_eq!(
         flows.next_event().unwrap(),
         Some(Event::Published {
             packet_id: 1,
-            reason: ReasonCode::QUOTA_EXCEEDED
+            reason: ReasonCode::QUOTA_EXCEEDED,
+            text: None,
         })
     );
     assert!(flows.outbound().is_empty());
@@ -151,10 +214,10 @@ fn messages_behind_one_event_are_not_acknowledged_yet() {
             .encode(Version::V3_1_1, &mut bytes)
             .unwrap();
     }
-    flows.received(&bytes);
+    flows.inbound.push(&bytes);
     assert!(is_message(flows.next_event().unwrap()));
     assert_eq!(flows.outbound().len(), 4);
-    let unread = flows.take_unread();
+    let unread = flows.inbound.take_unread();
     assert_eq!(unread, bytes[bytes.len() / 3..]);
 }
 
@@ -178,7 +241,7 @@ fn a_ping_is_sent_each_keep_alive_and_silence_after_it_ends_the_connection() {
 
 #[test]
 fn a_broker_that_never_answers_connect_is_given_up() {
-    let mut flows = Flows::new(&options(Version::V5), Instant::now());
+    let mut flows = Peer::new(Version::V5);
     let start = flows.last_ping;
     assert!(!flows.tend(start + Duration::from_secs(60)).unwrap());
 }
@@ -186,16 +249,16 @@ fn a_broker_that_never_answers_connect_is_given_up() {
 #[test]
 fn packet_ids_in_use_are_passed_over() {
     let mut flows = connected(Version::V5);
-    flows.publish("t", b"x", QoS::AtLeastOnce, false).unwrap();
+    flows.publish(QoS::AtLeastOnce);
     flows.last_packet_id = u16::MAX;
-    let id = flows.publish("t", b"x", QoS::AtLeastOnce, false).unwrap();
-    assert_eq!(id, NonZeroU16::new(2));
+    let id = flows.publish(QoS::AtLeastOnce);
+    assert_eq!(id, 2);
 }
 
 #[test]
 fn what_a_broker_may_not_send_is_a_fault_of_its() {
-    let mut early = Flows::new(&options(Version::V5), Instant::now());
-    early.received(&[0xD0, 0]);
+    let mut early = Peer::new(Version::V5);
+    early.inbound.push(&[0xD0, 0]);
     assert!(matches!(early.next_event(), Err(Failure::Protocol(_))));
 
     let unsuback = Packet::UnsubAck(UnsubAck {
@@ -205,7 +268,7 @@ fn what_a_broker_may_not_send_is_a_fault_of_its() {
     });
     let mut flows = connected(Version::V5);
     receive(&mut flows, &unsuback);
-    assert_eq!(flows.next_event().unwrap(), None);
+    assert_eq!(flows.next_event().unwrap(), Some(Event::Unsubscribed));
 
     for bytes in [
         &[0xC0_u8, 0][..],
@@ -214,10 +277,84 @@ fn what_a_broker_may_not_send_is_a_fault_of_its() {
         &[0x20, 3, 0, 0, 0],
     ] {
         let mut flows = connected(Version::V5);
-        flows.received(bytes);
+        flows.inbound.push(bytes);
         assert!(
             matches!(flows.next_event(), Err(Failure::Protocol(_))),
             "{bytes:?}"
         );
     }
+}
+
+#[test]
+fn mqtt5_4_4_0_1_another_connection_gets_again_what_was_not_acknowledged() {
+    for known in [false, true] {
+        let mut flows = connected(Version::V5);
+        flows.publish(QoS::AtLeastOnce);
+        flows.publish(QoS::ExactlyOnce);
+        flows.publish(QoS::ExactlyOnce);
+        flows.drop_outbound();
+        receive(&mut flows, &ack(AckKind::PubRec, 3));
+        assert_eq!(flows.next_event().unwrap(), None);
+        flows.begin_again(Instant::now());
+        connect(&mut flows, known);
+        let again = |qos, id| match message(qos, id) {
+            Packet::Publish(message) => Packet::Publish(Publish {
+                dup: known,
+                ..message
+            }),
+            other => other,
+        };
+        sends(&mut flows, &again(QoS::AtLeastOnce, 1));
+        sends(&mut flows, &again(QoS::ExactlyOnce, 2));
+        sends(&mut flows, &ack(AckKind::PubRel, 3));
+        assert!(flows.outbound().is_empty());
+    }
+}
+
+#[test]
+fn an_alias_stands_for_the_topic_until_the_connection_ends() {
+    let list = [Property::TopicAlias(4)];
+    let properties = Properties::from_list(&list);
+    let mut flows = connected(Version::V5);
+    let mut topics = Vec::new();
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        flows.publish_with(qos, properties);
+        let bytes = flows.outbound().to_vec();
+        let (packet, _) = Packet::read(&bytes, Version::V5).unwrap().unwrap();
+        let Packet::Publish(message) = packet else {
+            panic!("{packet:?}");
+        };
+        topics.push(message.topic.to_owned());
+        flows.drop_outbound();
+    }
+    assert_eq!(topics, ["t", ""]);
+    flows.begin_again(Instant::now());
+    connect(&mut flows, true);
+    let bytes = flows.outbound().to_vec();
+    let (packet, _) = Packet::read(&bytes, Version::V5).unwrap().unwrap();
+    assert!(matches!(packet, Packet::Publish(message) if message.topic == "t"));
+}
+
+#[test]
+fn mqtt5_3_3_2_3_4_an_alias_of_the_broker_is_resolved() {
+    let alias = [Property::TopicAlias(2)];
+    let with = |topic| {
+        Packet::Publish(Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic,
+            packet_id: None,
+            properties: Properties::from_list(&alias),
+            payload: b"x",
+        })
+    };
+    let mut flows = connected(Version::V5);
+    receive(&mut flows, &with("t"));
+    assert!(is_message(flows.next_event().unwrap()));
+    receive(&mut flows, &with(""));
+    assert!(is_message(flows.next_event().unwrap()));
+    let mut flows = connected(Version::V5);
+    receive(&mut flows, &with(""));
+    assert!(matches!(flows.next_event(), Err(Failure::Protocol(_))));
 }

@@ -1,0 +1,357 @@
+//! `midge rr`: publishes a request and prints the response.
+
+use std::ffi::OsString;
+use std::io::{self, StdoutLock, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use midge_codec::{Property, PropertyId, ReasonCode, RetainHandling, SubscriptionOptions, Version};
+
+use crate::client::Client;
+use crate::client::flows::{Event, Outgoing};
+use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::content::{Source, publish_topic};
+use crate::failure::{Failure, sentence};
+use crate::options::{self, Id, UsageError, Value};
+use crate::options_file;
+use crate::printer::{PrintOptions, Printer};
+use crate::qos_report::QosReport;
+use crate::sub_command::{retain_handling, timeout};
+use crate::terminal;
+
+/// The command line, read.
+#[derive(Clone, Debug, PartialEq)]
+struct Job {
+    connect: ConnectOptions,
+    print: PrintOptions,
+    topic: Option<String>,
+    response_topic: Option<String>,
+    source: Option<Source>,
+    subscription: SubscriptionOptions,
+    show_retained: bool,
+    latency: bool,
+    timeout: Option<Duration>,
+}
+
+/// What `--help` and `--version` ask for, or a job.
+#[derive(Debug, PartialEq)]
+enum Request {
+    Help,
+    Version,
+    Run(Box<Job>),
+}
+
+/// How long the last packets may take to leave.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Runs the command and gives its exit code.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let command = &options::RR;
+    match read(args) {
+        Ok(Request::Help) => terminal::help(command),
+        Ok(Request::Version) => terminal::show_version(command),
+        Ok(Request::Run(job)) => match ask(&job) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
+        },
+        Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
+    }
+}
+
+/// Reads the options file, then the command line.
+fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
+    let mut all = options_file::read(&args, "mosquitto_rr")?;
+    all.extend(args);
+    parse(all)
+}
+
+fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
+    let mut job = Job {
+        connect: ConnectOptions {
+            version: Version::V5,
+            ..ConnectOptions::default()
+        },
+        print: PrintOptions::default(),
+        topic: None,
+        response_topic: None,
+        source: None,
+        subscription: SubscriptionOptions::default(),
+        show_retained: true,
+        latency: false,
+        timeout: None,
+    };
+    for option in options::RR.parse(args) {
+        let (id, value) = option?;
+        let Some(value) = job.connect.take(id, value)? else {
+            continue;
+        };
+        let Some(value) = job.print.take(id, value)? else {
+            continue;
+        };
+        let Some(value) = Source::take(&mut job.source, id, value)? else {
+            continue;
+        };
+        match id {
+            Id::Help => return Ok(Request::Help),
+            Id::Version => return Ok(Request::Version),
+            _ => job.take(id, value)?,
+        }
+    }
+    let (Some(_), Some(response_topic), Some(_)) = (&job.topic, &job.response_topic, &job.source)
+    else {
+        return Err("All of topic, message, and response topic must be supplied.".into());
+    };
+    if job.connect.version == Version::V5 {
+        let publish = &mut job.connect.properties.publish;
+        if publish
+            .iter()
+            .any(|property| property.id() == PropertyId::ResponseTopic)
+        {
+            return Err(
+                "The response topic is given twice: leave out the property, -e sets it.".into(),
+            );
+        }
+        publish.push(&Property::ResponseTopic(response_topic));
+    }
+    job.connect = job.connect.finish()?;
+    job.connect.receive_maximum = Some(1);
+    Ok(Request::Run(Box::new(job)))
+}
+
+impl Job {
+    fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
+        match id {
+            Id::Topic => self.topic = Some(publish_topic(value.into_text("-t")?)?),
+            Id::Url => {
+                let name = needed(self.connect.take_url(value)?)?;
+                self.topic = Some(publish_topic(name)?);
+            }
+            Id::ResponseTopic => {
+                let name = value.into_text("-e")?;
+                if !midge_codec::topic::is_name(&name) {
+                    return Err(UsageError(format!(
+                        "Invalid response topic '{name}', does it contain '+' or '#'?"
+                    )));
+                }
+                self.response_topic = Some(name);
+            }
+            Id::QoS => self.subscription.qos = qos(&value)?,
+            Id::RetainedOff => {
+                self.show_retained = false;
+                self.subscription.retain_handling = RetainHandling::DoNotSend;
+            }
+            Id::RetainAsPublished => self.subscription.retain_as_published = true,
+            Id::RetainHandling => {
+                self.subscription.retain_handling = retain_handling(&value)?;
+            }
+            Id::Latency => self.latency = true,
+            Id::Timeout => self.timeout = Some(timeout(&value)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Does the job.
+fn ask(job: &Job) -> Result<(), Failure> {
+    let payload = match &job.source {
+        Some(source) => source.load()?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let deadline = job.timeout.map(|timeout| Instant::now() + timeout);
+    let mut requester = Requester {
+        job,
+        client: Client::connect(&job.connect, deadline)?,
+        printer: Printer::new(&job.print, io::stdout().lock()),
+        report: QosReport::new(job.connect.qos_report),
+        sent: None,
+    };
+    let result = requester.run(&payload, deadline);
+    requester.print_trace()?;
+    if let Some(report) = &requester.report {
+        report.print();
+    }
+    result
+}
+
+struct Requester<'a> {
+    job: &'a Job,
+    client: Client,
+    printer: Printer<'a, StdoutLock<'static>>,
+    report: Option<Box<QosReport>>,
+    /// When the request was made.
+    sent: Option<Instant>,
+}
+
+impl Requester<'_> {
+    fn run(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<(), Failure> {
+        let result = self.exchange(payload, deadline);
+        let reason = match &result {
+            Ok(_) => ReasonCode::SUCCESS,
+            Err(Failure::TimedOut) => ReasonCode::DISCONNECT_WITH_WILL,
+            Err(_) => return result.map(|_| ()),
+        };
+        let properties = &self.job.connect.properties.disconnect;
+        let by = Instant::now() + LINGER;
+        self.client.disconnect_with(reason, properties, by)?;
+        let latency = result?;
+        if self.job.latency {
+            self.print_trace()?;
+            writeln!(self.printer.output, "Latency: {}", latency_text(latency))?;
+        }
+        Ok(())
+    }
+
+    /// Asks, and gives how long the response took.
+    fn exchange(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Duration, Failure> {
+        let job = self.job;
+        let response_topic = job.response_topic.clone().unwrap_or_default();
+        let mut response = None;
+        loop {
+            // A request of QoS 1 or 2 is through before the connection ends.
+            if let Some(took) = response
+                && self.client.flows.in_flight() == 0
+            {
+                return Ok(took);
+            }
+            let Some(event) = self.client.flows.next_event(&mut self.client.inbound)? else {
+                self.print_trace()?;
+                self.client.wait(deadline)?;
+                continue;
+            };
+            match event {
+                Event::Connected { reason } if reason.is_failure() => {
+                    return Err(Failure::Refused(job.connect.version, reason));
+                }
+                Event::Connected { .. } => self.client.flows.subscribe(
+                    std::slice::from_ref(&response_topic),
+                    job.subscription,
+                    &job.connect.properties.subscribe,
+                )?,
+                Event::Subscribed { codes } => {
+                    if let Some(code) = codes.first().filter(|code| **code >= 0x80) {
+                        let why = sentence(ReasonCode(*code).text());
+                        return Err(Failure::Other(format!(
+                            "The subscription to the response topic was denied: {why}."
+                        )));
+                    }
+                    self.publish(payload)?;
+                }
+                Event::Message(message) => {
+                    if message.retain && !job.show_retained || response.is_some() {
+                        continue;
+                    }
+                    let Some(sent) = self.sent else {
+                        // A retained message that was there before.
+                        self.printer.print(&message)?;
+                        response = Some(Duration::ZERO);
+                        continue;
+                    };
+                    response = Some(sent.elapsed());
+                    if let Some(report) = &mut self.report {
+                        report.received(&message);
+                    }
+                    let trace = self.client.flows.take_trace();
+                    self.printer.output.write_all(trace.as_bytes())?;
+                    self.printer.print(&message)?;
+                }
+                Event::Published {
+                    packet_id, reason, ..
+                } => {
+                    if let Some(report) = &mut self.report {
+                        report.acknowledged(packet_id, reason);
+                    }
+                    if reason.is_failure() {
+                        let why = sentence(reason.text());
+                        return Err(Failure::Other(format!("The request was refused: {why}.")));
+                    }
+                }
+                Event::Unsubscribed => {}
+            }
+        }
+    }
+
+    fn publish(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        let job = self.job;
+        self.sent = Some(Instant::now());
+        let number = self.client.flows.publish(&Outgoing {
+            topic: job.topic.as_deref().unwrap_or_default(),
+            payload,
+            qos: job.subscription.qos,
+            retain: false,
+            properties: job.connect.properties.publish.properties(),
+        })?;
+        if let Some(report) = &mut self.report {
+            report.sent(job.subscription.qos, number);
+        }
+        Ok(())
+    }
+
+    fn print_trace(&mut self) -> io::Result<()> {
+        let trace = self.client.flows.take_trace();
+        self.printer.output.write_all(trace.as_bytes())
+    }
+}
+
+/// A time as mosquitto_rr prints it.
+fn latency_text(latency: Duration) -> String {
+    let nanos = latency.subsec_nanos();
+    if latency.as_secs() > 0 {
+        format!("{}.{nanos:09}", latency.as_secs())
+    } else if nanos < 1_000 {
+        format!("{nanos}ns")
+    } else if nanos < 1_000_000 {
+        format!("{:.6}µs", f64::from(nanos) / 1e3)
+    } else {
+        format!("{:.6}ms", f64::from(nanos) / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midge_codec::QoS;
+
+    fn read_line(line: &str) -> Result<Request, UsageError> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn a_request_says_where_its_response_is_expected() {
+        let Ok(Request::Run(job)) = read_line("-t ask -e answer -m x -q 1 -W 3") else {
+            panic!("no job");
+        };
+        let properties: Vec<_> = job.connect.properties.publish.iter().collect();
+        assert_eq!(properties, [Property::ResponseTopic("answer")]);
+        assert_eq!(job.connect.version, Version::V5);
+        assert_eq!(job.subscription.qos, QoS::AtLeastOnce);
+        assert_eq!(job.timeout, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn faults_are_told_in_the_words_of_mosquitto_rr() {
+        for (line, text) in [
+            (
+                "-t a -m x",
+                "All of topic, message, and response topic must be supplied.",
+            ),
+            (
+                "-t a -e b/# -m x",
+                "Invalid response topic 'b/#', does it contain '+' or '#'?",
+            ),
+            ("-t a -e b -m x -C 1", "Unknown option '-C'."),
+            ("-t a -e b -m x -r", "Unknown option '-r'."),
+            ("-t a -e b -l", "Unknown option '-l'."),
+        ] {
+            assert_eq!(read_line(line), Err(text.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn latencies_are_printed_as_mosquitto_rr_does() {
+        assert_eq!(latency_text(Duration::from_nanos(999)), "999ns");
+        assert_eq!(latency_text(Duration::from_nanos(1_500)), "1.500000µs");
+        assert_eq!(latency_text(Duration::from_micros(2_250)), "2.250000ms");
+        assert_eq!(latency_text(Duration::from_millis(1_001)), "1.001000000");
+    }
+}
