@@ -14,7 +14,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import main as tls
+import peers as tls
 from harness.broker import find_binary, free_port
 from harness.report import Report, Skip, require, require_equal
 
