@@ -12,7 +12,7 @@ use midge_codec::topic;
 use midge_server::config::{CommandLine, Config, Endpoint, ListenerConfig, ListenerSettings};
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError, flag, valued};
+use crate::options::{Command, Id, Opt, UsageError, flag, own, valued};
 use crate::terminal;
 
 use super::{EXIT_FAULT, misused};
@@ -25,7 +25,8 @@ pub(crate) const ACL: Command = Command {
             is allowed, 1 when something is denied, and 3 when the file or the command line is wrong.",
     usage: "--acl-file FILE | --config FILE [--port PORT] [--user NAME] [--client ID] --topic TOPIC [--publish] [--deliver] \
             [--subscribe] [--unsubscribe]",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[],
 };
 
 const OPTIONS: &[Opt] = &[
