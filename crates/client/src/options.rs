@@ -401,6 +401,10 @@ impl Options {
     /// broker has to know the session again. If no [`session_expiry`](Self::session_expiry) is set, it
     /// is a day; a message of QoS 2 that was on its way can arrive twice when the session has expired
     /// meanwhile. The files are opened by the call that connects, which reads what is in them.
+    ///
+    /// Of received messages of QoS 2 it is kept which of them the application is done with, so that a later
+    /// run is not given them again. One that it was not done with when it fell, or only milliseconds before,
+    /// comes again: nobody else can know what it did with it.
     #[must_use]
     pub fn durable_queue(mut self, directory: impl Into<PathBuf>) -> Self {
         self.durable_queue = Some(directory.into());

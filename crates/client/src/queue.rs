@@ -2,8 +2,9 @@
 
 mod format;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -252,6 +253,7 @@ struct Found {
     /// The place in the order of sending.
     order: BTreeMap<u64, u64>,
     last_order: u64,
+    received: BTreeSet<NonZeroU16>,
     unreadable: Option<String>,
 }
 
@@ -301,18 +303,31 @@ impl Found {
                 self.live.remove(&key);
                 self.order.remove(&key);
             }
+            Entry::Received(id) => {
+                self.received.insert(id);
+            }
+            Entry::Gone(id) => {
+                self.received.remove(&id);
+            }
+            Entry::NoneReceived => self.received.clear(),
         }
     }
 
-    /// Deliveries under way in the order of sending, then the others in the order of publishing.
+    /// Received messages, then deliveries under way in the order of sending, then the others in the order of publishing.
     fn finish(self) -> Vec<Restored> {
+        let places = self.order;
         let order = |restored: &Restored| {
-            let place = self.order.get(&restored.key).copied();
+            let place = places.get(&restored.key).copied();
             (place.unwrap_or(u64::MAX), restored.key)
         };
         let mut all: Vec<Restored> = self.live.into_values().collect();
         all.sort_by_key(order);
-        all
+        let received = self.received.into_iter().map(|id| Restored {
+            key: 0,
+            message: None,
+            step: Step::Received(id),
+        });
+        received.chain(all).collect()
     }
 }
 
@@ -327,6 +342,9 @@ pub(crate) fn left_by(records: &[Record]) -> Vec<Restored> {
             Record::Released(key, id) => Entry::Step(key, Step::Released(id)),
             Record::Queued(key) => Entry::Step(key, Step::Queued),
             Record::Done(key) => Entry::Done(key),
+            Record::Received(id) => Entry::Received(id),
+            Record::Gone(id) => Entry::Gone(id),
+            Record::NoneReceived => Entry::NoneReceived,
         });
     }
     found.finish()

@@ -49,7 +49,7 @@ pub use property::{Properties, Property, PropertyId, Scope};
 pub use qos::QoS;
 pub use reader::Reader;
 pub use reason::ReasonCode;
-pub use sink::{LengthCounter, Sink, SliceSink};
+pub use sink::{Counter, LengthCounter, Sink, SliceSink};
 pub use version::Version;
 
 #[cfg(test)]

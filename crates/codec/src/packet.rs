@@ -10,9 +10,9 @@ pub mod suback;
 pub mod subscribe;
 
 use crate::{
-    Ack, AckKind, Auth, ConnAck, Connect, DecodeError, Disconnect, EncodeError, Header,
-    LengthCounter, PacketType, Publish, REMAINING_LENGTH_MAX, Sink, SubAck, Subscribe, UnsubAck,
-    Unsubscribe, Version,
+    Ack, AckKind, Auth, ConnAck, Connect, Counter, DecodeError, Disconnect, EncodeError, Header,
+    PacketType, Publish, REMAINING_LENGTH_MAX, Sink, SubAck, Subscribe, UnsubAck, Unsubscribe,
+    Version,
 };
 
 /// Any packet.
@@ -163,23 +163,26 @@ pub(crate) trait Body {
 }
 
 /// The Remaining Length of `body`.
-pub(crate) fn remaining_length(body: &impl Body, version: Version) -> Result<u32, EncodeError> {
-    let mut counter = LengthCounter::default();
+pub(crate) fn remaining_length<C: Counter>(
+    body: &impl Body,
+    version: Version,
+) -> Result<u32, EncodeError> {
+    let mut counter = C::default();
     body.write(version, &mut counter);
-    match u32::try_from(counter.finish()?) {
+    match u32::try_from(counter.count()?) {
         Ok(remaining) if remaining <= REMAINING_LENGTH_MAX => Ok(remaining),
         _ => Err(EncodeError::PacketTooLong),
     }
 }
 
 /// Writes fixed header and body.
-pub(crate) fn put_packet(
+pub(crate) fn put_packet<S: Sink>(
     first: u8,
     body: &impl Body,
     version: Version,
-    sink: &mut impl Sink,
+    sink: &mut S,
 ) -> Result<(), EncodeError> {
-    let remaining = remaining_length(body, version)?;
+    let remaining = remaining_length::<S::Counter>(body, version)?;
     sink.reserve(5 + remaining as usize);
     sink.put_u8(first);
     sink.put_variable_int(remaining);

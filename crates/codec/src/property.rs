@@ -1,6 +1,6 @@
 //! Properties of MQTT 5.0: one table says which packet may carry which, how often, and its type.
 
-use crate::{DecodeError, Reader, Sink};
+use crate::{Counter as _, DecodeError, Reader, Sink};
 
 /// Where a property section stands. A bit each, so that the table can say where a property may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -446,15 +446,15 @@ impl<'a> Properties<'a> {
     }
 
     /// Writes length and content.
-    pub(crate) fn write(&self, sink: &mut impl Sink) {
+    pub(crate) fn write<S: Sink>(&self, sink: &mut S) {
         if self.is_empty() {
             // [MQTT5-2.2.2-1]
             sink.put_u8(0);
             return;
         }
-        let mut counter = crate::LengthCounter::default();
+        let mut counter = S::Counter::default();
         self.write_content(&mut counter);
-        match counter.finish() {
+        match counter.count() {
             Ok(length) => {
                 sink.put_variable_int(u32::try_from(length).unwrap_or(u32::MAX));
                 self.write_content(sink);

@@ -4,8 +4,11 @@ use crate::EncodeError;
 
 /// Takes the bytes of a packet in order.
 ///
-/// Every packet is written twice, first into a [`LengthCounter`] for its Remaining Length.
+/// Every packet is written twice, first into a [`Counter`] for its Remaining Length.
 pub trait Sink {
+    /// What counts for it: [`LengthCounter`], unless the code for another type is to be saved.
+    type Counter: Counter;
+
     /// Appends `bytes`.
     fn put(&mut self, bytes: &[u8]);
 
@@ -71,6 +74,15 @@ pub trait Sink {
     }
 }
 
+/// A sink that keeps nothing but the number of bytes.
+pub trait Counter: Sink + Default {
+    /// The number of bytes put so far.
+    ///
+    /// # Errors
+    /// What a field was refused for.
+    fn count(self) -> Result<usize, EncodeError>;
+}
+
 /// Counts what would be written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LengthCounter {
@@ -78,12 +90,9 @@ pub struct LengthCounter {
     error: Option<EncodeError>,
 }
 
-impl LengthCounter {
-    /// The number of bytes put so far.
-    ///
-    /// # Errors
-    /// What a field was refused for.
-    pub const fn finish(self) -> Result<usize, EncodeError> {
+impl Counter for LengthCounter {
+    #[inline]
+    fn count(self) -> Result<usize, EncodeError> {
         match self.error {
             None => Ok(self.length),
             Some(error) => Err(error),
@@ -92,6 +101,8 @@ impl LengthCounter {
 }
 
 impl Sink for LengthCounter {
+    type Counter = Self;
+
     fn put(&mut self, bytes: &[u8]) {
         self.length = self.length.saturating_add(bytes.len());
     }
@@ -101,12 +112,14 @@ impl Sink for LengthCounter {
     }
 }
 
-/// Writes into a slice of the caller's.
-#[derive(Debug)]
+/// Writes into a slice of the caller's. It is its own counter, so that small programs have each packet's code
+/// once.
+#[derive(Debug, Default)]
 pub struct SliceSink<'a> {
     buffer: &'a mut [u8],
+    /// May go beyond the buffer, and nothing is written from there on.
     length: usize,
-    overflow: bool,
+    error: Option<EncodeError>,
 }
 
 impl<'a> SliceSink<'a> {
@@ -116,7 +129,7 @@ impl<'a> SliceSink<'a> {
         Self {
             buffer,
             length: 0,
-            overflow: false,
+            error: None,
         }
     }
 
@@ -125,7 +138,7 @@ impl<'a> SliceSink<'a> {
     /// # Errors
     /// [`EncodeError::BufferTooSmall`] when not everything fitted.
     pub const fn finish(self) -> Result<usize, EncodeError> {
-        if self.overflow {
+        if self.length > self.buffer.len() {
             Err(EncodeError::BufferTooSmall)
         } else {
             Ok(self.length)
@@ -133,21 +146,35 @@ impl<'a> SliceSink<'a> {
     }
 }
 
+impl Counter for SliceSink<'static> {
+    fn count(self) -> Result<usize, EncodeError> {
+        match self.error {
+            None => Ok(self.length),
+            Some(error) => Err(error),
+        }
+    }
+}
+
 impl Sink for SliceSink<'_> {
+    type Counter = SliceSink<'static>;
+
     fn put(&mut self, bytes: &[u8]) {
         let end = self.length.saturating_add(bytes.len());
-        match self.buffer.get_mut(self.length..end) {
-            Some(space) if !self.overflow => {
-                space.copy_from_slice(bytes);
-                self.length = end;
-            }
-            _ => self.overflow = true,
+        if let Some(space) = self.buffer.get_mut(self.length..end) {
+            space.copy_from_slice(bytes);
         }
+        self.length = end;
+    }
+
+    fn refuse(&mut self, error: EncodeError) {
+        self.error.get_or_insert(error);
     }
 }
 
 #[cfg(feature = "alloc")]
 impl Sink for alloc::vec::Vec<u8> {
+    type Counter = LengthCounter;
+
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }

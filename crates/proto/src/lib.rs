@@ -16,22 +16,29 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
 mod alias;
 mod connection;
 mod fault;
+#[cfg(feature = "alloc")]
 mod incoming;
 mod keep_alive;
+#[cfg(feature = "alloc")]
 mod outgoing;
 mod time;
 
+#[cfg(feature = "alloc")]
 pub use alias::{AliasUse, InboundAliases, OutboundAliases};
 pub use connection::{Connection, Phase, Role};
 pub use fault::{Answer, Fault, Why};
+#[cfg(feature = "alloc")]
 pub use incoming::Incoming;
 pub use keep_alive::KeepAlive;
+#[cfg(feature = "alloc")]
 pub use outgoing::{Acked, Outgoing, Resend};
 pub use time::Time;

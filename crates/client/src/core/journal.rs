@@ -3,6 +3,11 @@
 //! The core hands out records in order and is told what is safe. It holds back whatever would be wrong
 //! if a record were lost: a message counts as accepted when its record is safe, a message of QoS 2 leaves
 //! when its packet identifier is, and PUBREL when it is known that PUBREC came.
+//!
+//! Of received messages of QoS 2 it keeps the packet identifiers, from when the application is done with a
+//! message until the broker has released it: if PUBREC does not arrive, a later run gets the message again
+//! and knows it. PUBCOMP waits for the second, or a later run would take the next message with that
+//! identifier for the old one.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -13,6 +18,7 @@ use bytes::Bytes;
 use midge_codec::{Ack, AckKind, Packet, QoS, ReasonCode};
 use midge_proto::Time;
 
+use super::receiving::Received;
 use super::sending::{Accepted, Draft, Held, Rejected, Releasing};
 use super::tickets::Call;
 use super::{Core, Outcome, State, Ticket};
@@ -33,6 +39,12 @@ pub(crate) enum Record {
     Queued(u64),
     /// The message is delivered or given up.
     Done(u64),
+    /// The application is done with the received message of QoS 2 that has this packet identifier.
+    Received(NonZeroU16),
+    /// The broker has released that message.
+    Gone(NonZeroU16),
+    /// The broker has lost the session, and all received messages with it.
+    NoneReceived,
 }
 
 /// A message as it is kept.
@@ -61,6 +73,8 @@ pub(crate) enum Step {
     Queued,
     Sent(NonZeroU16),
     Released(NonZeroU16),
+    /// A received message that must not be handed out again.
+    Received(NonZeroU16),
 }
 
 #[derive(Default)]
@@ -78,6 +92,11 @@ pub(super) struct Journal {
     starting: VecDeque<(u64, NonZeroU16)>,
     /// PUBRELs that wait.
     releasing: VecDeque<(u64, NonZeroU16)>,
+    /// PUBCOMPs that wait.
+    completing: VecDeque<(u64, NonZeroU16)>,
+    /// Until this many records are safe, nothing is read: the broker may use packet identifiers again that
+    /// a later run would know as received.
+    forgetting: u64,
     keeper: Option<Waker>,
     /// The end of the client, to be told once the files are closed.
     farewell: Option<(Ticket, Outcome)>,
@@ -104,6 +123,16 @@ impl Journal {
         self.barrier = self.appended;
         self.starting.clear();
         self.releasing.clear();
+        if !self.completing.is_empty() {
+            // The broker will send PUBREL again, and it would be answered at once.
+            self.forgetting = self.appended;
+            self.completing.clear();
+        }
+    }
+
+    /// Whether packets of the broker's have to wait.
+    pub(super) const fn is_forgetting(&self) -> bool {
+        self.committed < self.forgetting
     }
 
     fn is_releasing(&self, id: NonZeroU16) -> bool {
@@ -132,6 +161,11 @@ impl Core {
                 }
                 Step::Sent(id) => (id, false),
                 Step::Released(id) => (id, true),
+                Step::Received(id) => {
+                    self.tickets.abandon(ticket);
+                    self.incoming.insert(id, Received::Recorded);
+                    continue;
+                }
             };
             match self
                 .outgoing
@@ -205,6 +239,34 @@ impl Core {
         true
     }
 
+    /// The application is done with a received message of QoS 2.
+    pub(super) fn record_received(&mut self, id: NonZeroU16) {
+        if let Some(journal) = &mut self.journal {
+            journal.append(Record::Received(id));
+            self.wakers.extend(journal.keeper.take());
+        }
+    }
+
+    /// The broker has released a received message; whether PUBCOMP has to wait for that to be safe.
+    pub(super) fn record_gone(&mut self, id: NonZeroU16) -> bool {
+        let Some(journal) = &mut self.journal else {
+            return false;
+        };
+        let sequence = journal.append(Record::Gone(id));
+        journal.completing.push_back((sequence, id));
+        self.wakers.extend(journal.keeper.take());
+        true
+    }
+
+    /// The broker has lost the session: no packet identifier of its is known any more.
+    pub(super) fn record_none_received(&mut self) {
+        let is_empty = self.incoming.is_empty();
+        if let Some(journal) = self.journal.as_mut().filter(|_| !is_empty) {
+            journal.forgetting = journal.append(Record::NoneReceived);
+            self.wakers.extend(journal.keeper.take());
+        }
+    }
+
     /// What has to be kept next, in order. `Ready(None)`: nothing will follow. While there is nothing,
     /// `waker` is kept.
     pub(crate) fn next_records(&mut self, waker: &Waker) -> Poll<Option<Vec<Record>>> {
@@ -263,7 +325,16 @@ impl Core {
             let release = Ack::new(id, ReasonCode::SUCCESS);
             self.send(Packet::Ack(AckKind::PubRel, release));
         }
+        while let Some(journal) = &mut self.journal
+            && let Some((_, id)) = journal
+                .completing
+                .pop_front_if(|(sequence, _)| *sequence <= committed)
+        {
+            let complete = Ack::new(id, ReasonCode::SUCCESS);
+            self.send(Packet::Ack(AckKind::PubComp, complete));
+        }
         self.pump(now);
+        self.resume(now);
         self.room_made();
         self.check_shutdown(now);
     }
@@ -298,6 +369,9 @@ impl Core {
         for held in self.queue.iter().filter(|held| held.key() > 0) {
             records.push(Record::Message(held.key(), Box::new(held.kept(now))));
         }
+        let received = self.incoming.iter();
+        let recorded = received.filter(|(_, state)| **state == Received::Recorded);
+        records.extend(recorded.map(|(id, _)| Record::Received(id)));
         Some(records)
     }
 

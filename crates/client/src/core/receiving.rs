@@ -8,6 +8,7 @@ use midge_codec::{Ack, AckKind, Header, Packet, Property, Publish, QoS, ReasonCo
 use midge_proto::{Answer, Fault, Incoming, Time};
 
 use super::handing::Item;
+use super::journal::Journal;
 use super::{Core, Event, keep};
 use crate::message::{Message, MessageProperties};
 
@@ -73,6 +74,9 @@ impl Core {
     /// A full stream alone stops nothing while the application waits for an answer of the broker's,
     /// since it may not read on before it has that.
     pub(super) fn is_paused(&self) -> bool {
+        if self.journal.as_ref().is_some_and(Journal::is_forgetting) {
+            return true;
+        }
         if self.streams.bytes() >= self.options.inbound_bytes_max {
             return true;
         }
@@ -330,6 +334,7 @@ impl Core {
                     if let Some(state) = self.incoming.get_mut(id) {
                         *state = Received::Recorded;
                     }
+                    self.record_received(id);
                     AckKind::PubRec
                 }
                 QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
@@ -346,6 +351,7 @@ impl Core {
 
     fn on_pubrel(&mut self, id: NonZeroU16) {
         let reason = match self.incoming.release(id) {
+            Some(_) if self.record_gone(id) => return,
             Some(_) => ReasonCode::SUCCESS,
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
@@ -354,6 +360,7 @@ impl Core {
 
     /// The broker has no session: nothing that it sent before will be sent again as the same message.
     pub(super) fn session_lost(&mut self) {
+        self.record_none_received();
         self.incoming = Incoming::default();
         self.receipts.session_lost();
         self.requeue();

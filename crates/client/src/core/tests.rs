@@ -5,6 +5,7 @@ mod limits;
 mod peer;
 mod seeds;
 mod sessions;
+mod shard;
 
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};

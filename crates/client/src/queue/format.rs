@@ -1,6 +1,7 @@
 //! What a record of the durable queue looks like.
 //!
-//! All integers are big-endian. Every record begins with the message's key. A message goes on with
+//! All integers are big-endian. Every record begins with the message's key, which is 0 for what is about
+//! received messages. A message goes on with
 //! flags, the moment of its expiry, its topic, its properties as MQTT 5.0 writes them, each behind its
 //! length, and its payload to the end.
 
@@ -20,6 +21,9 @@ pub(super) enum Entry {
     Message(u64, Kept),
     Step(u64, Step),
     Done(u64),
+    Received(NonZeroU16),
+    Gone(NonZeroU16),
+    NoneReceived,
 }
 
 const MESSAGE: u8 = 1;
@@ -27,6 +31,9 @@ const SENT: u8 = 2;
 const RELEASED: u8 = 3;
 const QUEUED: u8 = 4;
 const DONE: u8 = 5;
+const RECEIVED: u8 = 6;
+const GONE: u8 = 7;
+const NONE_RECEIVED: u8 = 8;
 
 const RETAIN: u8 = 4;
 const QOS: u8 = 3;
@@ -50,6 +57,9 @@ pub(super) fn put(record: &Record, batch: &mut Batch, wall_clock: u64) -> Result
         }
         Record::Queued(key) => batch.push_with(QUEUED, |bytes| step(bytes, *key, None)),
         Record::Done(key) => batch.push_with(DONE, |bytes| step(bytes, *key, None)),
+        Record::Received(id) => batch.push_with(RECEIVED, |bytes| step(bytes, 0, Some(*id))),
+        Record::Gone(id) => batch.push_with(GONE, |bytes| step(bytes, 0, Some(*id))),
+        Record::NoneReceived => batch.push_with(NONE_RECEIVED, |bytes| step(bytes, 0, None)),
     }
 }
 
@@ -91,6 +101,9 @@ fn parse(kind: u8, reader: &mut Reader<'_>, wall_clock: u64) -> Option<Entry> {
         RELEASED => Entry::Step(key, Step::Released(reader.id()?)),
         QUEUED => Entry::Step(key, Step::Queued),
         DONE => Entry::Done(key),
+        RECEIVED => Entry::Received(reader.id()?),
+        GONE => Entry::Gone(reader.id()?),
+        NONE_RECEIVED => Entry::NoneReceived,
         _ => return None,
     };
     reader.0.is_empty().then_some(entry)

@@ -4,8 +4,8 @@ use core::num::NonZeroU16;
 
 use super::{Body, put_packet, remaining_length};
 use crate::{
-    DecodeError, EncodeError, PacketType, Properties, QoS, Reader, Scope, Sink, Version,
-    reader::checked_str, scan, topic,
+    DecodeError, EncodeError, LengthCounter, PacketType, Properties, QoS, Reader, Scope, Sink,
+    Version, reader::checked_str, scan, topic,
 };
 
 /// A message on its way.
@@ -97,7 +97,7 @@ impl<'a> Publish<'a> {
     /// # Errors
     /// As [`Self::encode`].
     pub fn packet_length(&self, version: Version) -> Result<usize, EncodeError> {
-        let remaining = remaining_length(self, version)?;
+        let remaining = remaining_length::<LengthCounter>(self, version)?;
         let length_bytes = match remaining {
             0..=0x7F => 1,
             0x80..=0x3FFF => 2,

@@ -75,6 +75,16 @@ impl SubscriptionOptions {
     }
 }
 
+impl From<QoS> for SubscriptionOptions {
+    /// With this QoS, and nothing else said.
+    fn from(qos: QoS) -> Self {
+        Self {
+            qos,
+            ..Self::default()
+        }
+    }
+}
+
 /// One line of a SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription<'a> {
@@ -195,7 +205,18 @@ impl Body for Subscribe<'_> {
         if version.has_properties() {
             self.properties.write(sink);
         }
-        for subscription in self.subscriptions.iter() {
+        // What was received was checked, so it is not read again but for the bits that 3.x lacks.
+        let mut received = Reader::new(self.subscriptions.encoded);
+        while let (Ok(filter), Ok(bits)) = (received.binary(), received.u8()) {
+            let known = if version.has_properties() {
+                bits
+            } else {
+                bits & 3
+            };
+            sink.put_binary(filter);
+            sink.put_u8(known);
+        }
+        for subscription in self.subscriptions.list {
             sink.put_string(subscription.filter);
             sink.put_u8(subscription.options.bits(version));
         }
@@ -287,7 +308,8 @@ impl Body for Unsubscribe<'_> {
         if version.has_properties() {
             self.properties.write(sink);
         }
-        for filter in self.filters.iter() {
+        sink.put(self.filters.encoded);
+        for filter in self.filters.list {
             sink.put_string(filter);
         }
     }

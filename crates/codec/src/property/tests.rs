@@ -393,7 +393,7 @@ fn a_value_that_does_not_fit_the_wire_is_refused() {
         let list = [property];
         let mut counter = LengthCounter::default();
         Properties::from_list(&list).write(&mut counter);
-        counter.finish()
+        counter.count()
     };
     let long: String = "v".repeat(65_536);
     let too_long = Err(EncodeError::FieldTooLong);

@@ -14,6 +14,8 @@ fn check(put: impl Fn(&mut dyn FnMut(&[u8])), expected: &[u8]) {
 struct Plain<'a>(&'a mut dyn FnMut(&[u8]));
 
 impl Sink for Plain<'_> {
+    type Counter = LengthCounter;
+
     fn put(&mut self, bytes: &[u8]) {
         (self.0)(bytes);
     }
@@ -57,7 +59,7 @@ fn the_counter_refuses_what_has_no_length_on_the_wire() {
     let count = |put: &dyn Fn(&mut LengthCounter)| {
         let mut counter = LengthCounter::default();
         put(&mut counter);
-        counter.finish()
+        counter.count()
     };
     let long = vec![b'a'; 65_536];
     assert_eq!(count(&|sink| sink.put_binary(&long[1..])), Ok(65_537));

@@ -1,0 +1,644 @@
+//! What a connection decides: bytes and the time in, bytes and events out. It waits for nothing, so the one
+//! loop around it ([`Client`](crate::Client)) is the only code that is made for each transport.
+
+use midge_codec::{
+    Ack, AckKind, ConnAck, Connect, DecodeError, Disconnect, Filters, Header, PacketType,
+    Properties, Property, Publish, QoS, ReasonCode, Sink as _, SliceSink, SubAck, Subscribe,
+    Subscription, Subscriptions, UnsubAck, Unsubscribe, topic,
+};
+use midge_proto::{Answer, Fault, KeepAlive, Time};
+
+use crate::outbox::{Outbox, RESERVED, move_down};
+use crate::session::{Acked, Awaits};
+use crate::{Accepted, Buffers, Message, Options, PacketId, QueueError, Session};
+
+/// The state of one connection.
+pub(crate) struct Core<'a, 's> {
+    pub(crate) session: &'a mut Session<'s>,
+    /// CONNACK said yes.
+    is_accepted: bool,
+    /// As the caller said last.
+    now: Time,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) accepted: Accepted,
+    receive_maximum: u16,
+    inbox: Inbox<'a>,
+    outbox: Outbox<'a>,
+    /// The packet of the log that is being sent, and how many bytes of it have gone.
+    sending: Option<(u16, usize)>,
+    /// Bytes have gone into the transport since it was last flushed.
+    pub(crate) is_unflushed: bool,
+    /// What the message that was handed over last is answered with.
+    owed: Option<(AckKind, PacketId)>,
+    failure: Option<Failure>,
+}
+
+/// Why a connection is of no use any more.
+#[derive(Clone, Copy)]
+pub(crate) enum Failure {
+    Closed,
+    TimedOut,
+    Refused(ReasonCode),
+    Disconnected(ReasonCode),
+    Protocol(Fault),
+}
+
+/// The connection is over; `Core::failure` says why. Passed in its place because it costs no code.
+pub(crate) struct Failed;
+
+/// What has arrived and was not taken: `buffer[start..end]`.
+struct Inbox<'a> {
+    buffer: &'a mut [u8],
+    start: usize,
+    end: usize,
+}
+
+/// A packet in the inbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    pub(crate) header: Header,
+    pub(crate) kind: PacketType,
+    at: usize,
+}
+
+/// What is handed to the application, as long as nothing is borrowed.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    /// PUBLISH, SUBACK or UNSUBACK.
+    Packet(Frame),
+    Delivered(PacketId, ReasonCode),
+    /// The goal is reached.
+    Done,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// CONNACK.
+    Accepted,
+    /// Something for the application.
+    Event,
+    /// That everything is sent that may be.
+    Flushed,
+}
+
+/// What is to be done next.
+pub(crate) enum Want {
+    Write,
+    Flush,
+    Read,
+    Found(Found),
+    Fail(Failure),
+}
+
+impl<'a, 's> Core<'a, 's> {
+    /// Begins with CONNECT.
+    pub(crate) fn new(
+        now: Time,
+        session: &'a mut Session<'s>,
+        buffers: Buffers<'a>,
+        options: &Options<'_>,
+    ) -> Result<Self, QueueError> {
+        session.begin();
+        let receive_bytes = u32::try_from(buffers.receive.len()).unwrap_or(u32::MAX);
+        let mut core = Self {
+            session,
+            is_accepted: false,
+            now,
+            keep_alive: KeepAlive::new(options.keep_alive_secs, now),
+            accepted: Accepted {
+                session_present: false,
+                keep_alive_secs: options.keep_alive_secs,
+                maximum_qos: QoS::ExactlyOnce,
+                retain_available: true,
+                packet_size_max: u32::MAX,
+            },
+            receive_maximum: u16::MAX,
+            inbox: Inbox {
+                buffer: buffers.receive,
+                start: 0,
+                end: 0,
+            },
+            outbox: Outbox::new(buffers.send),
+            sending: None,
+            is_unflushed: false,
+            owed: None,
+            failure: None,
+        };
+        core.introduce(options, receive_bytes)?;
+        Ok(core)
+    }
+
+    /// Queues CONNECT.
+    fn introduce(&mut self, options: &Options<'_>, receive_bytes: u32) -> Result<(), QueueError> {
+        let version = self.session.version();
+        let received_max = u16::try_from(self.session.received_max()).unwrap_or(u16::MAX);
+        let properties = [
+            Property::MaximumPacketSize(receive_bytes.max(1)),
+            Property::SessionExpiryInterval(options.session_expiry_secs),
+            // Without room for any, none of QoS 2 is expected, and QoS 1 needs none.
+            Property::ReceiveMaximum(received_max),
+        ];
+        let count = if received_max == 0 { 2 } else { 3 };
+        let connect = Connect {
+            version,
+            bridge: false,
+            clean_start: options.clean_start,
+            keep_alive: options.keep_alive_secs,
+            properties: Properties::from_list(properties.get(..count).unwrap_or_default()),
+            client_id: options.client_id,
+            will: options.will,
+            user_name: options.user_name,
+            password: options.password,
+        };
+        if !version.has_properties() && options.password.is_some() && options.user_name.is_none() {
+            return Err(QueueError::Invalid(
+                "3.1.1 has no password without user name",
+            ));
+        }
+        self.outbox
+            .queue(0, usize::MAX, |sink| connect.encode(sink))
+    }
+
+    /// What has to happen for `goal`.
+    pub(crate) fn want(&mut self, now: Time, goal: Goal) -> Want {
+        self.now = now;
+        loop {
+            if goal == Goal::Event {
+                self.look_at_the_clock();
+                self.pay();
+            }
+            if self.has_outgoing(goal) {
+                return Want::Write;
+            }
+            if self.is_unflushed {
+                return Want::Flush;
+            }
+            if let Some(failure) = self.failure {
+                return Want::Fail(failure);
+            }
+            if goal == Goal::Flushed {
+                return Want::Found(Found::Done);
+            }
+            if self.owed.is_some() {
+                // There was no room before; now there is.
+                continue;
+            }
+            match self.take() {
+                Ok(None) => return Want::Read,
+                Ok(Some(Some(found))) => return Want::Found(found),
+                Ok(Some(None)) => {}
+                // Told by the next turn of the loop, after the broker has been.
+                Err(Failed) => {}
+            }
+        }
+    }
+
+    /// Sends PINGREQ when it is time to, or gives the broker up.
+    fn look_at_the_clock(&mut self) {
+        let now = self.now;
+        if self.failure.is_some() || now < self.keep_alive.client_deadline() {
+            return;
+        }
+        if self.keep_alive.awaits_pong() {
+            self.end(Failure::TimedOut);
+            return;
+        }
+        // There is room for it, see `RESERVED`.
+        let _ = self.outbox.queue(0, usize::MAX, |sink| {
+            sink.put(&[PacketType::PingReq.first_byte(), 0]);
+            Ok(())
+        });
+        self.keep_alive.ping_sent(now);
+    }
+
+    /// Acknowledges the message that was handed over last, if there is room to.
+    fn pay(&mut self) {
+        if let Some((kind, id)) = self.owed
+            && self.answer(kind, id, ReasonCode::SUCCESS).is_ok()
+        {
+            self.owed = None;
+        }
+    }
+
+    /// Whether bytes are to be sent: then [`Self::outgoing`] has them.
+    fn has_outgoing(&mut self, goal: Goal) -> bool {
+        if self.sending.is_some() || !self.outbox.bytes().is_empty() {
+            return true;
+        }
+        if self.failure.is_none()
+            && goal != Goal::Accepted
+            && let Some(entry) = self.session.due(self.receive_maximum)
+        {
+            self.sending = Some((entry.id, 0));
+        }
+        self.sending.is_some()
+    }
+
+    /// The bytes to send next.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        let Some((id, sent)) = self.sending else {
+            return self.outbox.bytes();
+        };
+        let packet = self.session.packet(id);
+        packet.get(sent..).unwrap_or_default()
+    }
+
+    /// As many of [`Self::outgoing`] have gone.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        if count == 0 {
+            self.end(Failure::Closed);
+            return;
+        }
+        self.is_unflushed = true;
+        self.keep_alive.active(self.now);
+        let Some((id, sent)) = self.sending else {
+            self.outbox.advance(count);
+            return;
+        };
+        let sent = sent + count;
+        self.sending = Some((id, sent));
+        // The packet stays in the log until it is sent whole.
+        if sent >= self.session.packet(id).len() {
+            self.session.sent(id);
+            self.sending = None;
+        }
+    }
+
+    /// Where to read into. There is room, as no packet is larger than the whole.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        self.inbox.room()
+    }
+
+    /// So many bytes have come; 0 is the end.
+    pub(crate) fn read(&mut self, count: usize) {
+        if count == 0 {
+            self.end(Failure::Closed);
+        }
+        self.inbox.end += count;
+    }
+
+    pub(crate) fn body(&self, frame: &Frame) -> &[u8] {
+        self.inbox.body(frame)
+    }
+
+    /// Takes the next packet and deals with it: none has arrived whole, or there is nothing to tell of it,
+    /// or there is.
+    fn take(&mut self) -> Result<Option<Option<Found>>, Failed> {
+        let bytes = self.inbox.bytes();
+        let header = match Header::peek(bytes) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.malformed(PacketType::Publish, error)),
+        };
+        let length = header.packet_length();
+        let Some(kind) = header.packet_type().filter(|kind| self.admits(*kind)) else {
+            return Err(
+                self.misbehaved(ReasonCode::PROTOCOL_ERROR, "a packet that may not come now")
+            );
+        };
+        if kind
+            .flags()
+            .is_some_and(|flags| header.first & 0x0F != flags)
+        {
+            return Err(self.malformed(kind, DecodeError::HeaderFlags));
+        }
+        if length > self.inbox.buffer.len() {
+            let reason = ReasonCode::PACKET_TOO_LARGE;
+            return Err(self.misbehaved(reason, "the packet is larger than the receive buffer"));
+        }
+        if header.body(bytes).is_none() {
+            return Ok(None);
+        }
+        let at = self.inbox.start;
+        self.inbox.start += length;
+        let frame = Frame { header, kind, at };
+        self.deal(&frame).map(Some)
+    }
+
+    /// Whether a broker may send such a packet now. `midge_proto::Connection` knows that for both roles and
+    /// in the words of a server's log, which is half a kilobyte more.
+    const fn admits(&self, kind: PacketType) -> bool {
+        match kind {
+            PacketType::ConnAck => !self.is_accepted,
+            PacketType::Publish
+            | PacketType::PubAck
+            | PacketType::PubRec
+            | PacketType::PubRel
+            | PacketType::PubComp
+            | PacketType::SubAck
+            | PacketType::UnsubAck
+            | PacketType::PingResp => self.is_accepted,
+            PacketType::Disconnect => self.is_accepted && self.session.version().has_properties(),
+            _ => false,
+        }
+    }
+
+    fn deal(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
+        let kind = frame.kind;
+        let version = self.session.version();
+        let body = self.inbox.body(frame);
+        let (awaits, id) = match kind {
+            PacketType::ConnAck => return self.accept(frame),
+            PacketType::Publish => return self.take_message(frame),
+            PacketType::PubAck => return self.take_ack(AckKind::PubAck, frame),
+            PacketType::PubRec => return self.take_ack(AckKind::PubRec, frame),
+            PacketType::PubRel => return self.take_ack(AckKind::PubRel, frame),
+            PacketType::PubComp => return self.take_ack(AckKind::PubComp, frame),
+            PacketType::SubAck => {
+                let answer = match SubAck::decode(version, body) {
+                    Ok(answer) => answer,
+                    Err(error) => return Err(self.malformed(kind, error)),
+                };
+                (Awaits::SubAck, answer.packet_id)
+            }
+            PacketType::UnsubAck => {
+                let answer = match UnsubAck::decode(version, body) {
+                    Ok(answer) => answer,
+                    Err(error) => return Err(self.malformed(kind, error)),
+                };
+                (Awaits::UnsubAck, answer.packet_id)
+            }
+            PacketType::Disconnect => {
+                return Err(match Disconnect::decode(version, body) {
+                    Ok(disconnect) => self.fail(Failure::Disconnected(disconnect.reason)),
+                    Err(error) => self.malformed(kind, error),
+                });
+            }
+            // PINGRESP: no other kind is admitted.
+            _ if !body.is_empty() => {
+                return Err(self.malformed(kind, DecodeError::TrailingBytes));
+            }
+            _ => {
+                self.keep_alive.pong_received();
+                return Ok(None);
+            }
+        };
+        let is_awaited = self.session.answered(awaits, id);
+        Ok(is_awaited.then_some(Found::Packet(*frame)))
+    }
+
+    /// Takes CONNACK.
+    fn accept(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
+        let version = self.session.version();
+        let connack = match ConnAck::decode(version, self.inbox.body(frame)) {
+            Ok(connack) => connack,
+            Err(error) => return Err(self.malformed(frame.kind, error)),
+        };
+        if connack.reason != ReasonCode::SUCCESS {
+            let reason = connack.reason;
+            return Err(self.fail(Failure::Refused(reason)));
+        }
+        let accepted = &mut self.accepted;
+        accepted.session_present = connack.session_present;
+        for property in connack.properties.iter() {
+            match property {
+                Property::ServerKeepAlive(seconds) => accepted.keep_alive_secs = seconds,
+                Property::ReceiveMaximum(count) => self.receive_maximum = count,
+                Property::MaximumPacketSize(bytes) => accepted.packet_size_max = bytes,
+                Property::MaximumQos(0) => accepted.maximum_qos = QoS::AtMostOnce,
+                Property::MaximumQos(_) => accepted.maximum_qos = QoS::AtLeastOnce,
+                Property::RetainAvailable(available) => accepted.retain_available = available > 0,
+                _ => {}
+            }
+        }
+        if !accepted.session_present {
+            self.session.forget_received();
+        }
+        self.keep_alive = KeepAlive::new(self.accepted.keep_alive_secs, self.now);
+        self.is_accepted = true;
+        Ok(Some(Found::Done))
+    }
+
+    fn take_message(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
+        let decoded = Publish::decode(
+            frame.header.first,
+            self.session.version(),
+            self.inbox.body(frame),
+        );
+        let message = match decoded {
+            Ok(message) => message,
+            Err(error) => return Err(self.malformed(frame.kind, error)),
+        };
+        // No alias was offered, so the topic is there [MQTT5-3.1.2-26].
+        if message.topic.is_empty() {
+            return Err(self.misbehaved(ReasonCode::TOPIC_ALIAS_INVALID, "a topic alias"));
+        }
+        let (qos, id) = (message.qos, message.packet_id);
+        match (qos, id) {
+            (QoS::AtLeastOnce, Some(id)) => self.owed = Some((AckKind::PubAck, id)),
+            (QoS::ExactlyOnce, Some(id)) => {
+                self.owed = Some((AckKind::PubRec, id));
+                // [MQTT5-4.3.3-10]
+                if self.session.has_received(id) {
+                    return Ok(None);
+                }
+                if !self.session.receive(id) {
+                    self.owed = None;
+                    let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
+                    return Err(self.misbehaved(reason, "too many of QoS 2"));
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(Found::Packet(*frame)))
+    }
+
+    fn take_ack(&mut self, kind: AckKind, frame: &Frame) -> Result<Option<Found>, Failed> {
+        let decoded = Ack::decode(kind, self.session.version(), self.inbox.body(frame));
+        let ack = match decoded {
+            Ok(ack) => ack,
+            Err(error) => return Err(self.malformed(frame.kind, error)),
+        };
+        let (id, reason) = (ack.packet_id, ack.reason);
+        if kind == AckKind::PubRel {
+            let reason = if self.session.release_received(id) {
+                ReasonCode::SUCCESS
+            } else {
+                ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+            };
+            self.owe(AckKind::PubComp, id, reason);
+            return Ok(None);
+        }
+        match self.session.acknowledge(kind, id, reason.is_failure()) {
+            Acked::Finished => Ok(Some(Found::Delivered(id, reason))),
+            Acked::Unknown if kind == AckKind::PubRec && !reason.is_failure() => {
+                // The broker waits for the end of something that this session knows nothing of.
+                let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+                self.owe(AckKind::PubRel, id, reason);
+                Ok(None)
+            }
+            Acked::Released | Acked::Unknown => Ok(None),
+        }
+    }
+
+    /// Queues an acknowledgement. There is room, see `RESERVED`, after what was queued has gone.
+    fn answer(
+        &mut self,
+        kind: AckKind,
+        id: PacketId,
+        reason: ReasonCode,
+    ) -> Result<(), QueueError> {
+        let version = self.session.version();
+        self.outbox.queue(0, usize::MAX, |sink| {
+            Ack::new(id, reason).encode(kind, version, sink)
+        })
+    }
+
+    /// Queues an acknowledgement that nobody has to wait for. Whatever was queued before has gone, so there is
+    /// room.
+    fn owe(&mut self, kind: AckKind, id: PacketId, reason: ReasonCode) {
+        let _ = self.answer(kind, id, reason);
+    }
+
+    fn malformed(&mut self, kind: PacketType, error: DecodeError) -> Failed {
+        self.fail(Failure::Protocol(Fault::decode(kind, error)))
+    }
+
+    fn misbehaved(&mut self, reason: ReasonCode, why: &'static str) -> Failed {
+        self.fail(Failure::Protocol(Fault::disconnect(reason, why)))
+    }
+
+    /// Ends the connection because of a fault, which a 5.0 broker is told.
+    fn fail(&mut self, failure: Failure) -> Failed {
+        if let Failure::Protocol(fault) = failure
+            && let Answer::Disconnect(reason) = fault.answer
+            && self.session.version().has_properties()
+        {
+            let _ = self.say_goodbye(reason);
+        }
+        self.failure.get_or_insert(failure);
+        Failed
+    }
+
+    /// Ends the connection without a word.
+    fn end(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+        self.sending = None;
+        self.outbox.clear();
+        self.is_unflushed = false;
+    }
+
+    /// Queues DISCONNECT.
+    pub(crate) fn say_goodbye(&mut self, reason: ReasonCode) -> Result<(), QueueError> {
+        let version = self.session.version();
+        self.outbox.queue(0, usize::MAX, |sink| {
+            Disconnect::new(reason).encode(version, sink)
+        })
+    }
+
+    /// Queues a message.
+    pub(crate) fn publish(
+        &mut self,
+        message: &Message<'_>,
+    ) -> Result<Option<PacketId>, QueueError> {
+        let version = self.session.version();
+        if !topic::is_name(message.topic) {
+            return Err(QueueError::Invalid("the topic is empty or has a wildcard"));
+        }
+        if message.qos > self.accepted.maximum_qos {
+            return Err(QueueError::Invalid("the broker does not take this QoS"));
+        }
+        if message.retain && !self.accepted.retain_available {
+            return Err(QueueError::Invalid("the broker does not retain messages"));
+        }
+        let length_max = self.length_max();
+        let encode = |packet_id, sink: &mut SliceSink<'_>| {
+            let publish = Publish {
+                dup: false,
+                qos: message.qos,
+                retain: message.retain,
+                topic: message.topic,
+                packet_id,
+                properties: Properties::from_list(message.properties),
+                payload: message.payload,
+            };
+            publish.encode(version, sink)
+        };
+        let awaits = match message.qos {
+            QoS::AtMostOnce => {
+                self.outbox
+                    .queue(RESERVED, length_max, |sink| encode(None, sink))?;
+                return Ok(None);
+            }
+            QoS::AtLeastOnce => Awaits::PubAck,
+            QoS::ExactlyOnce => Awaits::PubRec,
+        };
+        let id = self
+            .session
+            .push(awaits, length_max, |id, sink| encode(Some(id), sink))?;
+        Ok(Some(id))
+    }
+
+    /// Queues SUBSCRIBE.
+    pub(crate) fn subscribe(
+        &mut self,
+        subscriptions: &[Subscription<'_>],
+    ) -> Result<PacketId, QueueError> {
+        let version = self.session.version();
+        for subscription in subscriptions {
+            check_filter(subscription.filter)?;
+        }
+        let length_max = self.length_max();
+        self.session.push(Awaits::SubAck, length_max, |id, sink| {
+            let subscribe = Subscribe {
+                packet_id: id,
+                properties: Properties::NONE,
+                subscriptions: Subscriptions::from_list(subscriptions),
+            };
+            subscribe.encode(version, sink)
+        })
+    }
+
+    /// Queues UNSUBSCRIBE.
+    pub(crate) fn unsubscribe(&mut self, filters: &[&str]) -> Result<PacketId, QueueError> {
+        let version = self.session.version();
+        for filter in filters {
+            check_filter(filter)?;
+        }
+        let length_max = self.length_max();
+        self.session.push(Awaits::UnsubAck, length_max, |id, sink| {
+            let unsubscribe = Unsubscribe {
+                packet_id: id,
+                properties: Properties::NONE,
+                filters: Filters::from_list(filters),
+            };
+            unsubscribe.encode(version, sink)
+        })
+    }
+
+    fn length_max(&self) -> usize {
+        usize::try_from(self.accepted.packet_size_max).unwrap_or(usize::MAX)
+    }
+}
+
+impl Inbox<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Moves what is there to the front, so that there is room behind it.
+    fn room(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            move_down(self.buffer, self.start, self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn body(&self, frame: &Frame) -> &[u8] {
+        let bytes = self.buffer.get(frame.at..);
+        bytes
+            .and_then(|bytes| frame.header.body(bytes))
+            .unwrap_or_default()
+    }
+}
+
+fn check_filter(filter: &str) -> Result<(), QueueError> {
+    if topic::is_filter(filter) {
+        Ok(())
+    } else {
+        Err(QueueError::Invalid("a topic filter is invalid"))
+    }
+}

@@ -1,0 +1,105 @@
+//! MQTT for microcontrollers: 5.0 and 3.1.1, QoS 0 to 2, over any transport of `embedded-io-async`.
+//!
+//! No std, no allocator, no unsafe: every byte that is kept is in a buffer of the caller's. There is no
+//! task and no timer either; the application asks for the next [`Event`] and says what time it is.
+//!
+//! ```
+//! # use midge_embedded::embedded_io_async::{Read, Write};
+//! use midge_embedded::{Buffers, Client, Event, Message, Options, QoS, Session, Subscription, Time, Version};
+//!
+//! # async fn run<T: Read + Write>(socket: T, clock: impl Fn() -> Time) -> Result<(), midge_embedded::Error<T::Error>> {
+//! // What outlives connections: messages that are not acknowledged, and identifiers of QoS 2.
+//! let (mut unacknowledged, mut received) = ([0; 1024], [0; 8]);
+//! let mut session = Session::new(Version::V5, &mut unacknowledged, &mut received);
+//!
+//! let (mut receive, mut send) = ([0; 512], [0; 256]);
+//! let buffers = Buffers { receive: &mut receive, send: &mut send };
+//! let options = Options::new("sensor-17").keep_alive_secs(60).session_expiry_secs(3600);
+//! let (mut client, accepted) = Client::connect(socket, clock, &mut session, buffers, &options).await?;
+//! if !accepted.session_present {
+//!     client.subscribe(&[Subscription { filter: "light/set", options: QoS::AtLeastOnce.into() }]).await?;
+//! }
+//! client.publish(&Message::new("light/state", b"on").qos(QoS::AtLeastOnce)).await?;
+//! loop {
+//!     // Beside a timer that ends at `client.deadline()`: see there.
+//!     match client.next().await? {
+//!         Event::Message(message) => { /* message.topic, message.payload */ }
+//!         Event::Delivered { id, reason } => { /* the broker has it */ }
+//!         Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # Time
+//!
+//! [`Client::next`] waits for the broker. Somebody has to wake it for the keep alive: it can be dropped
+//! at any moment and called again, so a timer beside it does that, with whatever select the platform has.
+//!
+//! ```ignore
+//! match select(client.next(), Timer::at(instant(client.deadline()))).await {
+//!     Either::First(event) => handle(event?),
+//!     Either::Second(()) => {} // `next` looks at the clock, sends PINGREQ, or says that nobody answers
+//! }
+//! ```
+//!
+//! # Cancellation
+//!
+//! Every future here may be dropped. Packets are put into a buffer whole before the first byte is sent,
+//! and what has been sent or received is counted after every transfer, so the next call goes on where
+//! the dropped one was. That holds as far as the transport's own `read` and `write` do nothing when they
+//! are dropped, as those of embassy-net do.
+//!
+//! # Sessions
+//!
+//! A message of QoS 1 or 2 stays in the [`Session`]'s buffer until the broker has acknowledged it. Lose
+//! the connection, drop the client, connect again with the same session: what was not acknowledged is
+//! sent again. Received messages are acknowledged when the application asks for the event after them;
+//! one of QoS 2 is handed over once, also when the connection is lost in between.
+//!
+//! # Memory
+//!
+//! The client itself is at most 168 bytes on a 32-bit machine, plus the transport and the caller's buffers;
+//! nothing is static. The code of connecting, publishing, subscribing and pinging, with both versions and
+//! QoS 0 to 2, is below 16 KiB on a Cortex-M4 (`benches/embedded/size.sh`).
+//!
+//! | buffer | at least |
+//! |---|---|
+//! | [`Buffers::receive`] | the largest packet that comes; a 5.0 broker is told and keeps to it |
+//! | [`Buffers::send`] | CONNECT (client id, user name, password, will and some 20 bytes), and the largest message of QoS 0 and 16 bytes |
+//! | unacknowledged | for each message of QoS 1 and 2 on the way, its packet and 5 bytes |
+//! | received | two bytes for each message of QoS 2 on the way |
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
+#[cfg(test)]
+extern crate std;
+
+mod client;
+mod core;
+mod error;
+mod event;
+mod options;
+mod outbox;
+mod session;
+
+pub use client::{Accepted, Buffers, Client};
+pub use error::{Error, QueueError};
+pub use event::Event;
+pub use options::{Message, Options};
+pub use session::Session;
+
+pub use embedded_io_async;
+pub use midge_codec::{
+    DecodeError, Properties, Property, Publish, QoS, ReasonCode, RetainHandling, Subscription,
+    SubscriptionOptions, Version, Will,
+};
+pub use midge_proto::{Fault, Time};
+
+/// The number of a message, subscription or its end until the broker has answered it.
+pub type PacketId = ::core::num::NonZeroU16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! The client on a simulated link: against the broker's own state machine, against a scripted broker, and
+//! against bytes that mean no good.
+
+mod hostile;
+mod link;
+mod promises;
+mod protocol;
+#[path = "../../client/src/core/tests/shard.rs"]
+mod shard;
+
+use crate::Client;
+
+/// What the documentation says of memory; a pointer has half the size on a microcontroller.
+#[test]
+fn a_client_is_small() {
+    let bytes = size_of::<Client<'_, '_, (), ()>>();
+    assert!(bytes <= 256, "{bytes}");
+}
