@@ -62,8 +62,8 @@ GROUPS = {
     ),
     "psk": (
         lambda root: install.python(root) or install.psk(root),
-        lambda: [str(install.venv_python(ROOT)), program("tls/psk.py"), str(install.psk_broker(ROOT))],
-        300,
+        lambda: [str(install.venv_python(ROOT)), program("tls/psk.py")],
+        600,
     ),
     "doors": (
         lambda root: install.python(root) or install.debian_tool("openssl", "openssl"),

@@ -17,7 +17,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import main as tls
+import peers as tls
 from harness.broker import find_binary
 
 PAYLOAD = bytes(100)

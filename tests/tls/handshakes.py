@@ -18,7 +18,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import main as tls
+import peers as tls
 from cost import cpu_seconds
 from harness.broker import find_binary
 from harness.install import mosquitto_program

@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.append(str(HERE.parent / "hostile"))
 
-import main as tls
+import peers as tls
 from harness import wire
 from harness.broker import find_binary
 from harness.report import Report, require, require_equal

@@ -1,6 +1,8 @@
 """TLS with pre-shared keys against openssl and Debian's mosquitto_pub and mosquitto_sub.
 
-    tests/tls/psk.py <broker with the feature tls-psk> [--test WORDS]
+    tests/tls/psk.py [--test WORDS]
+
+It builds a broker with the cargo feature `tls-psk`, which the usual build does without, beside the usual one.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import main as tls
+import peers as tls
 from harness.broker import find_binary, free_port
 from harness.report import Report, Skip, require, require_equal
 
@@ -27,8 +29,8 @@ VERSIONS = ("-tls1_2", "-tls1_3")
 class Place:
     """The broker, and a folder with its keys."""
 
-    def __init__(self, broker, folder):
-        self.broker = pathlib.Path(broker)
+    def __init__(self, program, folder):
+        self.broker = program
         self.folder = pathlib.Path(folder)
         self.keys = self.folder / "keys"
         self.keys.write_text(f"# devices\ndevice 7:{KEY}\nother:{OTHER_KEY}\n")
@@ -183,18 +185,18 @@ def changes(place):
 def faulty_start(place):
     """What is wrong is told before anything runs, and so is a build without the feature."""
     binary = find_binary(tls.ROOT)
-    for broker, text, words in (
+    for program, text, words in (
         (place.broker, "psk_hint h\n", "without 'psk_file'"),
         (place.broker, f"psk_hint h\npsk_file {place.folder}/nowhere\n", "Unable to open psk_file"),
         (place.broker, f"psk_hint h\npsk_file {place.keys}\nciphers nonsense\n", "nonsense"),
         (place.broker, f"psk_hint h\npsk_file {place.keys}\nrequire_certificate true\n", "require_certificate"),
         (binary, f"psk_hint h\npsk_file {place.keys}\n", "--features tls-psk"),
     ):
-        if broker is None:
+        if program is None:
             raise Skip("the usual build is not there")
         configuration = place.folder / "faulty.conf"
         configuration.write_text(f"user root\nlistener {free_port()} 127.0.0.1\n{text}")
-        status, said = tls.run([broker, "broker", "-c", configuration])
+        status, said = tls.run([program, "broker", "-c", configuration])
         require_equal(status, 3, said)
         require(words in said, said)
 
@@ -223,6 +225,26 @@ def hostile(place):
         listeners.await_log("no CONNECT within connect_timeout", 200)
 
 
+def build():
+    """The broker with the feature, and the transport's own tests with it."""
+    features = ["--quiet", "--features", "tls-psk", "--package"]
+    for command in (
+        ["cargo", "build", *features, "midge-server", "--example", "midge_psk"],
+        ["cargo", "test", *features, "midge-transport", "--test", "transport", "pre_shared_keys"],
+    ):
+        result = subprocess.run(
+            command, cwd=tls.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", timeout=500, check=False,
+        )
+        require_equal(result.returncode, 0, f"{' '.join(command[:2])}: {result.stdout[-400:]}")
+
+
+def broker():
+    """What was built."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or tls.ROOT / "target")
+    return target / "debug" / "examples" / "midge_psk"
+
+
 TESTS = [
     ("TLS-PSK openssl", openssl),
     ("TLS-PSK refused", refused),
@@ -239,12 +261,14 @@ TESTS = [
 def main():
     """Runs the tests that the command line chooses; without a choice, all."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("broker")
     parser.add_argument("--test", default="")
     choice = parser.parse_args()
     report = Report()
+    report.run("TLS-PSK is built", build)
+    if report.failed:
+        report.exit()
     with tempfile.TemporaryDirectory(prefix="midge-psk-") as folder:
-        place = Place(choice.broker, folder)
+        place = Place(broker(), folder)
         for name, test in TESTS:
             if choice.test in name:
                 report.run(name, test, place)

@@ -20,6 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+import links
 from harness import install
 from harness.broker import Broker, find_binary, free_port
 from harness.report import Report, Skip, require, require_equal
@@ -676,6 +677,7 @@ def main():
             broker.clean_up()
         report.run(f"tools {name}: reconnects", reconnects, binary, debian, ours)
     ours_folder.cleanup()
+    links.run_all(report)
     return report.exit()
 
 

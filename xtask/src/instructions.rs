@@ -25,9 +25,10 @@ const GROWTH_MAX: f64 = 0.10;
 const TURNS: [&str; 2] = ["10", "30"];
 
 /// The scenarios, as `midge-hot` calls them.
-const SCENARIOS: [&str; 5] = [
+const SCENARIOS: [&str; 6] = [
     "qos0_pair",
     "qos0_pair_v5",
+    "qos0_rules",
     "qos1_pair",
     "wildcard",
     "fan_out_100",

@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use midge_broker::{
-    ClaimAnswer, ConnId, DirectoryRequest, Effects, ListenerSettings, LocalTables, Next, Origin,
-    Settings, Shard, SharedTables, Step, Time,
+    Action, ClaimAnswer, ConnId, DirectoryRequest, Effects, Identity, ListenerSettings,
+    LocalTables, Next, Origin, Rights, Settings, Shard, SharedTables, Step, Time,
 };
 use midge_codec::{
     Connect, EncodeError, Header, PacketType, Properties, QoS, Subscribe, Subscription,
@@ -27,8 +27,24 @@ pub(crate) struct Drive {
     listener: Arc<ListenerSettings>,
     now: Time,
     clients: Vec<Client>,
+    /// What clients may do; nothing for everything.
+    rights: Option<Arc<dyn Rights>>,
     /// What the broker has sent in PUBLISH packets since the start.
     pub(crate) delivered: u64,
+}
+
+/// Rules that allow everything, once they are asked.
+#[derive(Debug)]
+struct Everything;
+
+impl Rights for Everything {
+    fn allows(&self, _: Action, _: &str) -> bool {
+        true
+    }
+
+    fn explain(&self, _: Action, _: &str) -> String {
+        String::new()
+    }
 }
 
 struct Client {
@@ -53,8 +69,14 @@ impl Drive {
             listener: Arc::new(ListenerSettings::default()),
             now,
             clients: Vec::new(),
+            rights: None,
             delivered: 0,
         }
+    }
+
+    /// Lets clients that connect from now on have rights that are asked and allow everything.
+    pub(crate) fn ask_rights(&mut self) {
+        self.rights = Some(Arc::new(Everything));
     }
 
     /// Connects one more client; its number.
@@ -85,6 +107,13 @@ impl Drive {
             address: None,
         };
         let conn = self.shard.open(&mut step, token, origin);
+        if let Some(rights) = &self.rights {
+            let identity = Identity {
+                rights: Some(Arc::clone(rights)),
+                ..Identity::default()
+            };
+            self.shard.vouch(conn, identity);
+        }
         let waiting = self.shard.receive(&mut step, conn, &bytes);
         for request in std::mem::take(&mut step.effects.directory) {
             if let DirectoryRequest::Claim(claim) = request {

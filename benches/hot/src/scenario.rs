@@ -16,6 +16,8 @@ pub(crate) struct Scenario {
 enum Shape {
     /// Publishers with a subscriber each.
     Pairs(usize),
+    /// The same for clients whose rights are asked.
+    Guarded(usize),
     /// One publisher, so many subscribers.
     FanOut(usize),
     /// So many filters with wildcards, of which three match each message.
@@ -23,7 +25,7 @@ enum Shape {
 }
 
 /// All scenarios.
-pub(crate) const SCENARIOS: [Scenario; 5] = [
+pub(crate) const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "qos0_pair",
         about: "100 pairs, QoS 0, MQTT 3.1.1",
@@ -37,6 +39,13 @@ pub(crate) const SCENARIOS: [Scenario; 5] = [
         version: Version::V5,
         qos: QoS::AtMostOnce,
         shape: Shape::Pairs(100),
+    },
+    Scenario {
+        name: "qos0_rules",
+        about: "100 pairs with rules that are asked about each message at both ends, QoS 0, MQTT 3.1.1",
+        version: Version::V3_1_1,
+        qos: QoS::AtMostOnce,
+        shape: Shape::Guarded(100),
     },
     Scenario {
         name: "qos1_pair",
@@ -73,6 +82,10 @@ impl Scenario {
         let mut drive = Drive::new(self.version);
         let blocks = match self.shape {
             Shape::Pairs(pairs) => self.pairs(&mut drive, pairs),
+            Shape::Guarded(pairs) => {
+                drive.ask_rights();
+                self.pairs(&mut drive, pairs)
+            }
             Shape::FanOut(subscribers) => self.fan_out(&mut drive, subscribers),
             Shape::Wildcard(filters) => self.wildcard(&mut drive, filters),
         }?;
@@ -169,6 +182,7 @@ mod tests {
     fn every_message_is_delivered_to_all_who_asked_for_it() {
         check("qos0_pair", 2, 2 * 100 * 20);
         check("qos0_pair_v5", 2, 2 * 100 * 20);
+        check("qos0_rules", 2, 2 * 100 * 20);
         check("qos1_pair", 3, 3 * 100 * 20);
         check("wildcard", 2, 2 * 10 * 20 * 3);
         check("fan_out_100", 2, 2 * 20 * 100);

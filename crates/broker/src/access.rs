@@ -215,15 +215,24 @@ impl Access {
         }
     }
 
-    /// Whether the client may do this.
-    pub(crate) fn may(&mut self, hasher: &impl BuildHasher, action: Action, topic: &str) -> bool {
+    /// Whether the client may do this. `hash` is that of the topic, seeded.
+    #[inline]
+    pub(crate) fn may(&mut self, hash: u64, action: Action, topic: &str) -> bool {
+        if self.identity.rights.is_none() {
+            return true;
+        }
+        let hash = hash ^ SALTS[action as usize];
+        match self.decisions.find(hash) {
+            Some(known) => known,
+            None => self.decide(hash, action, topic),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, hash: u64, action: Action, topic: &str) -> bool {
         let Some(rights) = &self.identity.rights else {
             return true;
         };
-        let hash = hasher.hash_one(topic) ^ SALTS[action as usize];
-        if let Some(known) = self.decisions.find(hash) {
-            return known;
-        }
         let allowed = rights.allows(action, topic);
         self.decisions.note(hash, allowed);
         allowed
@@ -245,6 +254,11 @@ impl Access {
         let rights = self.identity.rights.as_ref()?;
         Some(rights.explain(action, topic))
     }
+}
+
+/// The seeded hash of a topic, by which rights remember what they said about it; never 0.
+pub(crate) fn topic_hash(hasher: &impl BuildHasher, topic: &str) -> u64 {
+    hasher.hash_one(topic) | 1
 }
 
 /// Between two lines about what one client was denied.

@@ -62,6 +62,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) is_single: bool,
     /// Made when the message has several targets.
     pub(crate) forms: Option<Box<WireForms>>,
+    /// By which rights remember the topic; 0 until they are asked.
+    pub(crate) topic_hash: u64,
 }
 
 /// A message as one that can be kept, if there is one.
@@ -80,6 +82,7 @@ impl<'a> Delivery<'a> {
             kept: Kept::No,
             is_single: false,
             forms: None,
+            topic_hash: 0,
         }
     }
 
@@ -486,7 +489,12 @@ impl Shard {
         let conn = session.conn;
         if session.is_guarded
             && let Some(conn) = conn
-            && !self.may(conn, Action::Deliver, delivery.view.topic)
+            && !self.may(
+                conn,
+                Action::Deliver,
+                delivery.view.topic,
+                &mut delivery.topic_hash,
+            )
         {
             self.deny_delivery(step, key, conn, delivery, qos, group);
             return;

@@ -28,6 +28,8 @@ pub(crate) struct Reach {
     version: u64,
     targets: SmallVec<[Target; 2]>,
     groups: SmallVec<[GroupId; 1]>,
+    /// The seeded hash by which rights remember the topic; 0 until somebody has asked them.
+    pub(crate) topic_hash: u64,
 }
 
 /// Topics whose hashes are alike.

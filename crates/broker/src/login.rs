@@ -7,7 +7,7 @@ use midge_proto::{Answer, Fault, Phase};
 use smallvec::SmallVec;
 
 use crate::access::{
-    Access, Action, Identity, Login, LoginAnswer, Method, Review, Reviewed, Says, Shown,
+    Access, Action, Identity, Login, LoginAnswer, Method, Review, Reviewed, Says, Shown, topic_hash,
 };
 use crate::connection::Stage;
 use crate::events;
@@ -229,22 +229,28 @@ impl Shard {
         }
     }
 
-    /// Whether the client of a connection may do this.
+    /// Whether the client of a connection may do this. `hash` is the topic's seeded hash, by which is
+    /// remembered what was decided about it, or 0 as long as nobody has computed it: a message whose topic
+    /// was published to before, or that goes to many, is not hashed again.
     #[inline]
-    pub(crate) fn may(&mut self, key: SlabKey, action: Action, topic: &str) -> bool {
-        let hasher = self.by_client_id.hasher();
-        match self
-            .conns
-            .get_mut(key)
-            .and_then(|conn| conn.access.as_mut())
-        {
-            None => true,
-            Some(access) => access.may(hasher, action, topic),
+    pub(crate) fn may(
+        &mut self,
+        key: SlabKey,
+        action: Action,
+        topic: &str,
+        hash: &mut u64,
+    ) -> bool {
+        let conn = self.conns.get_mut(key);
+        let Some(access) = conn.and_then(|conn| conn.access.as_mut()) else {
+            return true;
+        };
+        if *hash == 0 {
+            *hash = topic_hash(self.by_client_id.hasher(), topic);
         }
+        access.may(*hash, action, topic)
     }
 
     /// Whether the client of a connection may do this; if not, the log says why.
-    #[inline]
     pub(crate) fn is_allowed(
         &mut self,
         step: &mut Step<'_>,
@@ -252,15 +258,22 @@ impl Shard {
         action: Action,
         topic: &str,
     ) -> bool {
-        let is_allowed = self.may(key, action, topic);
+        let is_allowed = self.may(key, action, topic, &mut 0);
         if !is_allowed {
             self.tell_denied(step, key, action, topic);
         }
         is_allowed
     }
 
+    /// Lets the log say why something is denied, now and then.
     #[cold]
-    fn tell_denied(&mut self, step: &mut Step<'_>, key: SlabKey, action: Action, topic: &str) {
+    pub(crate) fn tell_denied(
+        &mut self,
+        step: &mut Step<'_>,
+        key: SlabKey,
+        action: Action,
+        topic: &str,
+    ) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -355,7 +368,7 @@ impl Shard {
         let session_ref = self.session_ref(session_key);
         for filter in filters {
             let mounted = mounted(mount_point.as_deref(), &filter);
-            if self.may(key, Action::Subscribe, &mounted) {
+            if self.may(key, Action::Subscribe, &mounted, &mut 0) {
                 continue;
             }
             let Some(session) = self.sessions.get_mut(session_key) else {

@@ -7,7 +7,7 @@ use midge_codec::{AckKind, Header, PacketType, Publish, QoS, ReasonCode, Version
 use midge_proto::Fault;
 
 use crate::ConnId;
-use crate::access::{Action, ControlRequest};
+use crate::access::{self, Action, ControlRequest};
 use crate::deliver::{Asked, Delivery, Routed};
 use crate::events;
 use crate::known_topics::Reach;
@@ -140,7 +140,6 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else {
             return Ok(());
         };
-        let is_guarded = conn.access.is_some();
         let listener = &conn.origin.listener;
         if publish.qos > listener.max_qos {
             return Err(Fault::disconnect(
@@ -165,7 +164,7 @@ impl Shard {
         let own = publish.topic;
         let mount_point = listener.mount_point.as_deref();
         let is_own = said.alias.is_none() && mount_point.is_none() && !own.is_empty();
-        let known = known.filter(|_| is_own);
+        let mut known = known.filter(|_| is_own);
         let raw = raw.filter(|_| is_own && said.expiry_secs.is_none());
         let name = if is_own {
             own
@@ -183,6 +182,23 @@ impl Shard {
             let why = "the topic has too many levels";
             return Err(Fault::disconnect(ReasonCode::MALFORMED_PACKET, why));
         }
+        let mut topic_hash = 0;
+        let may_publish = match &mut conn.access {
+            None => true,
+            Some(access) => {
+                topic_hash = match &mut known {
+                    Some(reach) if reach.topic_hash > 0 => reach.topic_hash,
+                    known => {
+                        let hash = access::topic_hash(self.by_client_id.hasher(), name);
+                        if let Some(reach) = known {
+                            reach.topic_hash = hash;
+                        }
+                        hash
+                    }
+                };
+                access.may(topic_hash, Action::Publish, name)
+            }
+        };
         let publisher = conn.session.map(|session| self.session_ref(session));
         let view = MessageView {
             topic: name,
@@ -196,7 +212,7 @@ impl Shard {
             publisher,
             id: 0,
         };
-        let verdict = self.judge_publish(step, key, &view, said.payload_is_text, is_guarded);
+        let verdict = self.judge_publish(step, key, &view, said.payload_is_text, may_publish);
         match (publish.packet_id, verdict) {
             (None, Verdict::Drop(_) | Verdict::Refuse) => {}
             (Some(id), Verdict::Refuse) => {
@@ -209,6 +225,7 @@ impl Shard {
             (None, Verdict::Take) => {
                 let mut delivery = Delivery::new(view);
                 delivery.raw = raw;
+                delivery.topic_hash = topic_hash;
                 self.route_known(step, &mut delivery, known, Asked::Unasked);
             }
             (Some(id), Verdict::Drop(reason)) => {
@@ -224,6 +241,7 @@ impl Shard {
             (Some(id), Verdict::Take) => {
                 let mut delivery = Delivery::new(view);
                 delivery.raw = raw;
+                delivery.topic_hash = topic_hash;
                 let routed = self.route_known(step, &mut delivery, known, Asked::New);
                 let (reason, waits) = match routed {
                     Routed::Nobody => (ReasonCode::NO_MATCHING_SUBSCRIBERS, Waits::No),
@@ -246,7 +264,7 @@ impl Shard {
         key: SlabKey,
         view: &MessageView<'_>,
         payload_is_text: bool,
-        is_guarded: bool,
+        may_publish: bool,
     ) -> Verdict {
         let limit = self.settings.message_size_limit;
         if limit > 0 && view.payload.len() > limit {
@@ -261,7 +279,8 @@ impl Shard {
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::PAYLOAD_FORMAT_INVALID);
         }
-        if is_guarded && !self.is_allowed(step, key, Action::Publish, view.topic) {
+        if !may_publish {
+            self.tell_denied(step, key, Action::Publish, view.topic);
             self.stats.publish_dropped += 1;
             return Verdict::Drop(ReasonCode::NOT_AUTHORIZED);
         }

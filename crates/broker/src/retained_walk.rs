@@ -179,7 +179,7 @@ impl Shard {
         subscription_id: u32,
     ) {
         let view = message.view();
-        if view.is_expired(step.now) || !self.may(key, Action::Deliver, view.topic) {
+        if view.is_expired(step.now) || !self.may(key, Action::Deliver, view.topic, &mut 0) {
             return;
         }
         let qos = self.effective_qos(view.qos, granted);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use midge_server::daemon::{self, EXIT_CONFIG, Launch};
 
-use crate::options::{Command, Id, Opt, UsageError, Value, file, flag, valued};
+use crate::options::{Command, Id, Opt, UsageError, Value, file, flag, own, valued};
 use crate::terminal;
 
 /// The command line, which is Mosquitto's.
@@ -13,7 +13,14 @@ pub(crate) const BROKER: Command = Command {
     name: "midge broker",
     about: "The MQTT broker. Without a configuration, it serves this machine alone.",
     usage: "[-c file] [-d] [-p port]... [-q | -v] [--test-config]",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[
+        ("-c mosquitto.conf", "as a configuration says"),
+        (
+            "-v -p 1884",
+            "on this machine alone, at port 1884, telling everything",
+        ),
+    ],
 };
 
 const OPTIONS: &[Opt] = &[

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use midge_persistence::dump::{self, Found, Payloads, Store};
 use midge_persistence::mosquitto_db::{Damage, dump as mosquitto_dump};
 
-use crate::options::{Command, Id, Opt, UsageError, flag};
+use crate::options::{Command, Id, Opt, UsageError, flag, own};
 use crate::terminal;
 
 pub(crate) const DUMP: Command = Command {
@@ -19,7 +19,11 @@ pub(crate) const DUMP: Command = Command {
             mosquitto.db. PATH is either of them, or the persistence_location that has it. Nothing is \
             changed.",
     usage: "[--stats | --client-stats | --json] PATH",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[(
+        "--stats /var/lib/mosquitto/mosquitto.db",
+        "how much of what is in a database of Mosquitto's",
+    )],
 };
 
 const OPTIONS: &[Opt] = &[

@@ -12,7 +12,7 @@ mod tables;
 
 pub(crate) use tables::{
     BENCH, CONN, CTRL, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, PUB, RETAINED, RR, SUB, TOP, WILDCARD,
-    file, flag, valued,
+    file, flag, own, valued,
 };
 
 /// What an option is about, whichever way it was spelled.
@@ -179,7 +179,17 @@ pub(crate) struct Command {
     pub(crate) about: &'static str,
     /// The usage line behind the name.
     pub(crate) usage: &'static str,
-    pub(crate) options: &'static [&'static [Opt]],
+    pub(crate) options: &'static [Group],
+    /// Command lines without the name, each with what it does.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
+}
+
+/// Options that belong together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    /// The heading in `--help`; empty for what a command has for itself.
+    pub(crate) title: &'static str,
+    pub(crate) options: &'static [Opt],
 }
 
 /// A fault in a command line, without `Error: ` before it.
@@ -311,28 +321,55 @@ impl Command {
         Ok((option.id, value))
     }
 
+    /// Every option, group by group.
+    pub(crate) fn all_options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        self.options.iter().flat_map(|group| group.options)
+    }
+
     fn find(&self, arg: &OsString) -> Option<&Opt> {
         let arg = arg.to_str()?;
-        let mut options = self.options.iter().flat_map(|group| group.iter());
-        options.find(|option| option.names.contains(&arg))
+        self.all_options()
+            .find(|option| option.names.contains(&arg))
     }
 
     /// The text of `--help`.
     pub(crate) fn help(&self) -> String {
-        let mut text = format!("{}\n\nUsage: {} {}\n\n", self.about, self.name, self.usage);
-        for option in self.options.iter().flat_map(|group| group.iter()) {
-            let mut left = option.names.join(", ");
-            if let Some(operand) = option.operand {
-                let _ = write!(left, " {}", operand.name);
+        let mut text = format!("{}\n\nUsage: {} {}\n", self.about, self.name, self.usage);
+        if !self.examples.is_empty() {
+            text.push_str("\nExamples:\n");
+            for (line, what) in self.examples {
+                let _ = writeln!(text, "  {} {line}\n      {what}", self.name);
             }
-            if left.len() > LEFT_COLUMN {
-                let _ = write!(text, "  {left}\n  {:LEFT_COLUMN$}", "");
+        }
+        for group in self.options {
+            let title = if group.title.is_empty() {
+                "Options"
             } else {
-                let _ = write!(text, "  {left:LEFT_COLUMN$}");
-            }
-            wrap(option.help, &mut text);
+                group.title
+            };
+            let _ = writeln!(text, "\n{title}:");
+            group
+                .options
+                .iter()
+                .for_each(|option| option.help(&mut text));
         }
         text
+    }
+}
+
+impl Opt {
+    /// Appends the lines of `--help` about this option.
+    fn help(&self, text: &mut String) {
+        let mut left = self.names.join(", ");
+        if let Some(operand) = self.operand {
+            let _ = write!(left, " {}", operand.name);
+        }
+        if left.len() > LEFT_COLUMN {
+            let _ = write!(text, "  {left}\n  {:LEFT_COLUMN$}", "");
+        } else {
+            let _ = write!(text, "  {left:LEFT_COLUMN$}");
+        }
+        wrap(self.help, text);
     }
 }
 

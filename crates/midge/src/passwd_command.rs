@@ -14,7 +14,7 @@ use midge_access::scram::ITERATIONS_LEAST;
 
 use crate::failure::plain;
 use crate::kept_file::{self, KeptFile};
-use crate::options::{Command, Id, Opt, UsageError, Value, flag, valued};
+use crate::options::{Command, Id, Opt, UsageError, Value, flag, own, valued};
 use crate::prompt::Questions;
 use crate::terminal;
 
@@ -24,7 +24,11 @@ pub(crate) const PASSWD: Command = Command {
             password is asked for; where the standard input is no terminal, it is read from there, twice.",
     usage: "[-H hash] [-I iterations] [-c] [-b] FILE USER [PASSWORD]\n       midge passwd -D FILE USER\n       \
             midge passwd [-H hash] [-I iterations] -U FILE",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[
+        ("-c passwords ann", "creates a file with one user"),
+        ("passwords bob", "adds another, or changes the password"),
+    ],
 };
 
 const OPTIONS: &[Opt] = &[

@@ -13,6 +13,7 @@ pub(crate) mod files;
 mod gate;
 mod guard;
 mod http;
+mod kept_secret;
 mod logins;
 mod rights;
 mod scram;
@@ -22,3 +23,4 @@ mod tokens;
 
 pub(crate) use facts::broker_facts;
 pub(crate) use guard::Guard;
+pub(crate) use kept_secret::kept_secret;

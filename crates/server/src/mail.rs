@@ -60,6 +60,13 @@ pub(crate) enum WorkerMail {
         /// The line.
         line: Box<str>,
     },
+    /// A value of `$SYS` that the workers do not know; nothing takes it away.
+    SysValue {
+        /// The topic.
+        topic: Box<str>,
+        /// The value.
+        value: Box<str>,
+    },
     /// The broker ends.
     ShutDown,
 }
@@ -108,6 +115,7 @@ impl WorkerMail {
             Self::ControlAnswered { answer, .. } => answer.len(),
             Self::Arrival(arrival) => arrival.bytes.len(),
             Self::LogLine { line, .. } => line.len(),
+            Self::SysValue { value, .. } => value.len(),
         };
         content + size_of::<Self>()
     }

@@ -15,7 +15,7 @@ use midge_reactor::{
 };
 
 use crate::access::files::ReadAhead;
-use crate::access::{Guard, broker_facts};
+use crate::access::{Guard, broker_facts, kept_secret};
 use crate::config::{self, Config};
 use crate::control::{
     Accepting, Command, ConfigSource, Control, Ending, MemoryWatch, OpenListener, Opening, PROGRAM,
@@ -198,7 +198,15 @@ impl Bound {
         };
         let count = worker_count(self.config.general.worker_threads);
         let general = &self.config.general;
-        let guard = Guard::new(logger.clone(), self.clock, secret());
+        let location = general
+            .persistence
+            .as_ref()
+            .map(|persistence| persistence.location.clone());
+        let (decoys, fault) = kept_secret(location.as_deref(), secret());
+        if let Some(text) = fault {
+            logger.log(Kind::Warning, text);
+        }
+        let guard = Guard::new(logger.clone(), self.clock, decoys);
         let clients_max = general.global_max_clients.map(limit);
         let shared = Arc::new(Shared::new(guard, count, random(), clients_max));
         let settings = self
@@ -262,10 +270,6 @@ impl Bound {
         if let Some(first) = senders.first() {
             publish_log(&logger, first.clone());
         }
-        let location = general
-            .persistence
-            .as_ref()
-            .map(|persistence| persistence.location.clone());
         let mut control = Control {
             poller,
             mailbox,

@@ -274,7 +274,12 @@ impl Worker {
                 shard.review(&mut step, &mut |reviewed| reviewer(reviewed));
             }
             WorkerMail::Expel(listener) => self.expel(listener, tables),
-            WorkerMail::LogLine { topic, line } => self.publish_log(topic, &line, tables),
+            WorkerMail::LogLine { topic, line } => {
+                self.publish_own(topic, &line, false, tables);
+            }
+            WorkerMail::SysValue { topic, value } => {
+                self.publish_own(&topic, &value, true, tables);
+            }
             WorkerMail::ShutDown => {
                 let deadline = self.core.now.plus_millis(STOP_PATIENCE_MS);
                 self.stops_at = Some(deadline);
@@ -294,14 +299,15 @@ impl Worker {
         }
     }
 
-    fn publish_log(&mut self, topic: &str, line: &str, tables: &mut TurnTables<'_>) {
+    /// Publishes something of the broker's own.
+    fn publish_own(&mut self, topic: &str, text: &str, retain: bool, tables: &mut TurnTables<'_>) {
         let (shard, mut step) = self.core.step(tables);
         let message = MessageView {
             topic,
-            payload: line.as_bytes(),
+            payload: text.as_bytes(),
             properties: &[],
             qos: QoS::AtMostOnce,
-            retain: false,
+            retain,
             expires: None,
             publisher: None,
             id: 0,

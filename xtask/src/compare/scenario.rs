@@ -40,6 +40,11 @@ const CPU: &[Metric] = &[Metric {
     bench_key: Some("cpu_us_per_message"),
 }];
 
+const LATENCY: &[Metric] = &[
+    metric("latency_us", "p50", "median latency in µs", 1.0, 0),
+    metric("latency_us", "p99", "99th percentile in µs", 1.0, 0),
+];
+
 const STORM: &[Metric] = &[
     metric("storm", "broker_cpu_us", "CPU µs per connection", 1.0, 1),
     metric("storm", "per_second", "connections/s", 1.0, 0),
@@ -87,7 +92,7 @@ const fn load(
 }
 
 /// All scenarios, in the order of the table.
-pub(super) const SCENARIOS: [Scenario; 17] = [
+pub(super) const SCENARIOS: [Scenario; 18] = [
     load("p2p-0", "100 pairs, window 100, QoS 0", true, &["p2p"]),
     load(
         "p2p-1",
@@ -125,6 +130,15 @@ pub(super) const SCENARIOS: [Scenario; 17] = [
         true,
         &["p2p", "-q", "1", "--rate", "20000"],
     ),
+    Scenario {
+        key: "latency",
+        title: "100 pairs, 20,000 messages/s, QoS 1, rounds of 0.1 ms",
+        arguments: &["p2p", "-q", "1", "--rate", "20000", "--round-us", "100"],
+        quick: &[],
+        takes_seconds: true,
+        relay: true,
+        metrics: LATENCY,
+    },
     load(
         "fan-out",
         "1 publisher to 1,000 subscribers, QoS 0",

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use midge_access::passwords::{DecoyKey, PasswordFile};
 
 use crate::failure::plain;
-use crate::options::{Command, Id, Opt, UsageError, flag, valued};
+use crate::options::{Command, Id, Opt, UsageError, flag, own, valued};
 use crate::prompt::Questions;
 use crate::terminal;
 
@@ -20,7 +20,8 @@ pub(crate) const PASSWORDS: Command = Command {
             --pw the password is asked for. Ends with status 0 when all is well, 1 when the user could not \
             log in, and 3 when the file or the command line is wrong.",
     usage: "--password-file FILE [--user NAME [--pw PASSWORD]]",
-    options: &[OPTIONS],
+    options: &[own(OPTIONS)],
+    examples: &[],
 };
 
 const OPTIONS: &[Opt] = &[

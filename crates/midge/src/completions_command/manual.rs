@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words;
-use crate::options::Command;
+use crate::options::{Command, Opt};
 
 /// Text that is none of roff's requests.
 fn plain(text: &str) -> String {
@@ -52,27 +52,44 @@ pub(super) fn page(command: &Command, other: Option<&str>) -> String {
         );
     }
     text.push_str(".SH OPTIONS\n");
-    for option in command.options.iter().flat_map(|group| group.iter()) {
-        let names: Vec<_> = option
-            .names
-            .iter()
-            .map(|name| format!("\\fB{}\\fR", plain(name)))
-            .collect();
-        let operand = option.operand.map_or_else(String::new, |operand| {
-            format!(" \\fI{}\\fR", plain(operand.name))
-        });
-        let _ = writeln!(
-            text,
-            ".TP\n{}{operand}\n{}",
-            names.join(", "),
-            plain(option.help)
-        );
+    for group in command.options {
+        if !group.title.is_empty() {
+            let _ = writeln!(text, ".SS {}", plain(group.title));
+        }
+        for option in group.options {
+            put_option(option, &mut text);
+        }
+    }
+    if !command.examples.is_empty() {
+        text.push_str(".SH EXAMPLES\n");
+        for (line, what) in command.examples {
+            let line = format!("{} {line}", command.name);
+            let _ = writeln!(text, ".TP\n.B {}\n{}", plain(&line), plain(what));
+        }
     }
     if matches!(words(command).as_slice(), ["pub" | "sub" | "rr"]) {
         text.push_str(EXIT_STATUS);
     }
     text.push_str(".SH SEE ALSO\n.BR midge (1)\n");
     text
+}
+
+/// Appends an option.
+fn put_option(option: &Opt, text: &mut String) {
+    let names: Vec<_> = option
+        .names
+        .iter()
+        .map(|name| format!("\\fB{}\\fR", plain(name)))
+        .collect();
+    let operand = option.operand.map_or_else(String::new, |operand| {
+        format!(" \\fI{}\\fR", plain(operand.name))
+    });
+    let _ = writeln!(
+        text,
+        ".TP\n{}{operand}\n{}",
+        names.join(", "),
+        plain(option.help)
+    );
 }
 
 const EXIT_STATUS: &str = "\

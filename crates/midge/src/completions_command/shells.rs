@@ -9,7 +9,7 @@ use crate::options::{Command, Opt, Values};
 type Commands<'a> = [(&'a Command, Option<&'a str>)];
 
 fn options(command: &Command) -> impl Iterator<Item = &'static Opt> {
-    command.options.iter().flat_map(|group| group.iter())
+    command.all_options()
 }
 
 /// The first words, and the second words behind each.

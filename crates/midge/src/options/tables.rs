@@ -1,6 +1,6 @@
 //! The options of every tool.
 
-use super::{Command, Id, Operand, Opt, Values};
+use super::{Command, Group, Id, Operand, Opt, Values};
 
 mod bench;
 mod connect;
@@ -12,6 +12,11 @@ pub(crate) use bench::{BENCH, CONN, FAN_IN, FAN_OUT, IDLE, OFFLINE, P2P, RETAINE
 pub(crate) use ctrl::CTRL;
 pub(crate) use messages::{PUB, RR, SUB};
 pub(crate) use top::TOP;
+
+/// The options that a command has for itself.
+pub(crate) const fn own(options: &'static [Opt]) -> Group {
+    Group { title: "", options }
+}
 
 /// An option without a value.
 pub(crate) const fn flag(id: Id, names: &'static [&'static str], help: &'static str) -> Opt {

@@ -58,11 +58,9 @@ fn faults_are_told_in_the_words_of_the_mosquitto_tools() {
 
 #[test]
 fn no_table_spells_two_options_alike() {
-    for command in [PUB, SUB, RR, CTRL, P2P, FAN_OUT, FAN_IN] {
+    for command in [PUB, SUB, RR, TOP, CTRL, P2P, FAN_OUT, FAN_IN] {
         let mut names: Vec<_> = command
-            .options
-            .iter()
-            .flat_map(|group| group.iter())
+            .all_options()
             .flat_map(|option| option.names)
             .collect();
         let count = names.len();
@@ -74,9 +72,9 @@ fn no_table_spells_two_options_alike() {
 
 #[test]
 fn help_shows_every_option_within_a_hundred_columns() {
-    for command in [PUB, SUB, RR, CTRL, P2P, FAN_OUT, FAN_IN] {
+    for command in [PUB, SUB, RR, TOP, CTRL, P2P, FAN_OUT, FAN_IN] {
         let help = command.help();
-        for option in command.options.iter().flat_map(|group| group.iter()) {
+        for option in command.all_options() {
             assert!(help.contains(&option.names.join(", ")), "{:?}", option.id);
         }
         assert!(help.lines().all(|line| line.len() <= 100), "{help}");

@@ -175,3 +175,82 @@ fn a_password_file_is_checked_and_a_login_tried() {
                  such lines with `midge passwd -U FILE`.\n";
     check(&[], 3, "", fault);
 }
+
+/// What is printed with the folder as `DIR`, and the exit code.
+fn check_config(folder: &TempDir, args: &[&str]) -> (i32, String) {
+    let output = midge()
+        .args(["check", "acl", "--config"])
+        .arg(folder.path().join("conf"))
+        .args(args)
+        .output()
+        .unwrap();
+    let printed = text(output.stdout) + &text(output.stderr);
+    let folder = folder.path().display().to_string();
+    (
+        output.status.code().unwrap(),
+        printed.replace(&folder, "DIR"),
+    )
+}
+
+#[test]
+fn rules_are_those_that_a_configuration_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let dir = folder.path().display().to_string();
+        fs::write(folder.path().join(name), text.replace("DIR", &dir)).unwrap();
+    };
+    write("acl", "pattern readwrite #\n");
+    write(
+        "dynsec.json",
+        r#"{"clients":[{"username":"bob","roles":[{"rolename":"gardener"}]}],
+            "roles":[{"rolename":"gardener","acls":[
+            {"acltype":"publishClientSend","topic":"garden/#","allow":true}]}]}"#,
+    );
+    write(
+        "conf",
+        "listener 1884\nacl_file DIR/acl\nplugin /x/mosquitto_dynamic_security.so\n\
+         plugin_opt_config_file DIR/dynsec.json\n",
+    );
+    let ask = |topic: &str| check_config(&folder, &["-u", "bob", "-t", topic, "--publish"]);
+    let (code, printed) = ask("garden/rose");
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.starts_with(
+            "allowed: publish to garden/rose: DIR/acl:1 pattern readwrite #; dynamic security, "
+        ) && printed.contains("gardener"),
+        "{printed}"
+    );
+    let (code, printed) = ask("house");
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.starts_with("denied: publish to house: dynamic security, "),
+        "{printed}"
+    );
+
+    write(
+        "conf",
+        "per_listener_settings true\nlistener 1884\nacl_file DIR/acl\nmount_point garden/\n\
+         listener 1885\nplugin /x/mosquitto_dynamic_security.so\nplugin_opt_config_file DIR/dynsec.json\n\
+         listener 1886\n",
+    );
+    let (code, printed) = ask("rose");
+    assert_eq!(code, 1);
+    assert_eq!(printed.matches("listener ").count(), 3, "{printed}");
+    assert!(printed.contains("there are no rules"), "{printed}");
+    let (code, printed) = check_config(
+        &folder,
+        &["-p", "1884", "-u", "bob", "-t", "rose", "--publish"],
+    );
+    assert_eq!(code, 0, "{printed}");
+    assert!(!printed.contains("listener "), "{printed}");
+    let (code, printed) = check_config(&folder, &["-p", "1", "-t", "rose"]);
+    assert_eq!(code, 3);
+    assert!(printed.contains("no listener on port 1"), "{printed}");
+    write("conf", "nonsense\n");
+    let (code, printed) = check_config(&folder, &["-t", "rose"]);
+    assert_eq!(code, 3);
+    assert!(
+        printed.contains("Unknown configuration variable"),
+        "{printed}"
+    );
+}

@@ -90,7 +90,7 @@ impl Default for HttpLogin {
 /// A method that judges logins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// The client's certificate, where it is the user name.
+    /// The client's certificate, or its pre-shared key, where that is the user name.
     Certificate,
     /// Tokens.
     OAuth,
@@ -110,7 +110,8 @@ pub(super) fn auth_order(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), F
     let mut word = Some(args.word()?);
     while let Some(name) = word {
         let method = match name {
-            "certificate" => AuthMethod::Certificate,
+            // Either gives the connection its name.
+            "certificate" | "psk" => AuthMethod::Certificate,
             "oauth" => AuthMethod::OAuth,
             "password_file" => AuthMethod::PasswordFile,
             "dynsec" => AuthMethod::Dynsec,
@@ -118,10 +119,11 @@ pub(super) fn auth_order(draft: &mut Draft, args: &mut Args<'_>) -> Result<(), F
             "anonymous" => AuthMethod::Anonymous,
             _ => return Err(args.invalid(name)),
         };
-        if order.contains(&method) {
-            return Err(args.invalid(name));
+        match order.contains(&method) {
+            true if name == "psk" => {}
+            true => return Err(args.invalid(name)),
+            false => order.push(method),
         }
-        order.push(method);
         word = args.next_word();
     }
     draft.security().auth_order = Some(order);

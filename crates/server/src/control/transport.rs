@@ -1,6 +1,7 @@
 //! Certificates and the like while the broker runs: noticing that files have changed or will expire,
 //! and changing the keys of tickets.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use midge_transport::tls::{Expires, ExpiringItem};
@@ -9,6 +10,7 @@ use super::{Control, OpenListener};
 use crate::config::{Config, Endpoint};
 use crate::crew::secret;
 use crate::log::Kind;
+use crate::mail::WorkerMail;
 use crate::wrapping::{Loaded, Tickets, TlsShared};
 
 /// How often the files are looked at.
@@ -18,6 +20,9 @@ const LOOK_MS: u64 = 2_000;
 const EXPIRY_MS: u64 = DAY_SECS * 1_000;
 
 const DAY_SECS: u64 = 24 * 60 * 60;
+
+/// How often `$SYS` is told.
+const SYS_MS: u64 = 60_000;
 
 /// Days before the end at which it is told, each day, and at which that becomes more urgent.
 const DAYS_NOTICE: u64 = 30;
@@ -32,6 +37,10 @@ pub(crate) struct TlsWatch {
     look_at_ms: u64,
     /// When what expires is told next.
     expiry_at_ms: u64,
+    /// When `$SYS` is told next how long it lasts.
+    sys_at_ms: u64,
+    /// The topics of `$SYS` that have a value.
+    sys_topics: BTreeSet<String>,
 }
 
 impl TlsWatch {
@@ -41,6 +50,8 @@ impl TlsWatch {
             tickets,
             look_at_ms: 0,
             expiry_at_ms: 0,
+            sys_at_ms: 0,
+            sys_topics: BTreeSet::new(),
         }
     }
 }
@@ -68,13 +79,19 @@ impl Control {
     /// When [`Self::tend_transports`] has something to do.
     pub(super) fn next_tend_ms(&self) -> Option<u64> {
         let has_tls = self.listeners.iter().any(OpenListener::has_tls);
-        has_tls.then_some(self.tls.look_at_ms.min(self.tls.expiry_at_ms))
+        let due = self.tls.look_at_ms.min(self.tls.expiry_at_ms);
+        let has_told = !self.tls.sys_topics.is_empty();
+        (has_tls || has_told).then_some(due.min(self.tls.sys_at_ms))
     }
 
     /// Looks at the files and the calendar, if it is time.
     pub(super) fn tend_transports(&mut self) {
         let now = self.clock.now_ms();
         if !self.listeners.iter().any(OpenListener::has_tls) {
+            if !self.tls.sys_topics.is_empty() {
+                // What was told is not true any more.
+                self.publish_expiry();
+            }
             return;
         }
         if now >= self.tls.look_at_ms {
@@ -92,7 +109,12 @@ impl Control {
         }
         if now >= self.tls.expiry_at_ms {
             self.tls.expiry_at_ms = now + EXPIRY_MS;
+            self.tls.sys_at_ms = now;
             self.tell_expiry();
+        }
+        if now >= self.tls.sys_at_ms {
+            self.tls.sys_at_ms = now + SYS_MS;
+            self.publish_expiry();
         }
     }
 
@@ -176,6 +198,31 @@ impl Control {
         }
     }
 
+    /// Lets `$SYS` say how many seconds the certificates of each listener still last.
+    fn publish_expiry(&mut self) {
+        let now = wall_clock();
+        let mut values = BTreeMap::new();
+        if self.config.general.sys_interval_secs.is_some() {
+            for listener in &self.listeners {
+                let left = expiry_values(listener.port(), &listener.loaded.expires, now);
+                values.extend(left);
+            }
+        }
+        let topics: BTreeSet<String> = values.keys().cloned().collect();
+        let gone = self.tls.sys_topics.difference(&topics);
+        let gone = gone.map(|topic| (topic.clone(), String::new()));
+        let mail: Vec<_> = values.clone().into_iter().chain(gone).collect();
+        self.tls.sys_topics = topics;
+        if let Some(worker) = self.workers.first_mut() {
+            for (topic, value) in mail {
+                worker.send(WorkerMail::SysValue {
+                    topic: topic.into(),
+                    value: value.into(),
+                });
+            }
+        }
+    }
+
     fn tell_expiry(&self) {
         let now = wall_clock();
         let mut told: Vec<&Expires> = Vec::new();
@@ -192,6 +239,25 @@ impl Control {
             }
         }
     }
+}
+
+/// How many seconds what a listener has still lasts, by topics of `$SYS`; less than none for what is over. Of
+/// several of a kind, the first that ends counts.
+fn expiry_values(port: u16, expires: &[Expires], now: u64) -> BTreeMap<String, String> {
+    let mut least: BTreeMap<String, i64> = BTreeMap::new();
+    for Expires { item, at, .. } in expires {
+        let what = match item {
+            ExpiringItem::Certificate => "certificate",
+            ExpiringItem::ClientCa => "client_ca",
+            ExpiringItem::RevocationList => "revocation_list",
+        };
+        let topic = format!("$SYS/broker/listeners/{port}/{what}/expires_in");
+        let left = at.cast_signed().saturating_sub(now.cast_signed());
+        let known = least.entry(topic).or_insert(left);
+        *known = left.min(*known);
+    }
+    let text = |(topic, left): (String, i64)| (topic, left.to_string());
+    least.into_iter().map(text).collect()
 }
 
 /// What is to be said about something that does not last.
@@ -241,6 +307,29 @@ mod tests {
         let line = expiry_line(&expires, now);
         let wanted = wanted.map(|(kind, text)| (kind, text.to_owned()));
         assert_eq!(line, wanted);
+    }
+
+    #[test]
+    fn the_first_of_a_kind_that_ends_counts() {
+        let expires = |item, at| Expires {
+            file: "broker.pem".into(),
+            item,
+            subject: String::new(),
+            at,
+        };
+        let all = [
+            expires(ExpiringItem::Certificate, 2_000),
+            expires(ExpiringItem::Certificate, 1_500),
+            expires(ExpiringItem::RevocationList, 900),
+        ];
+        let values = expiry_values(8883, &all, 1_000);
+        let value = |what: &str| {
+            let topic = format!("$SYS/broker/listeners/8883/{what}/expires_in");
+            values.get(&topic).map(String::as_str)
+        };
+        assert_eq!(value("certificate"), Some("500"));
+        assert_eq!(value("revocation_list"), Some("-100"));
+        assert_eq!(value("client_ca"), None);
     }
 
     #[test]

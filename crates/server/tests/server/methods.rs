@@ -97,7 +97,7 @@ fn methods_are_asked_in_the_order_that_is_stated_and_the_first_that_knows_the_us
 
 #[test]
 fn an_order_names_known_methods_once() {
-    for text in ["auth_order psk", "auth_order http http", "auth_order"] {
+    for text in ["auth_order kerberos", "auth_order http http", "auth_order"] {
         let error = Config::parse(&format!("{text}\n"), "test.conf").unwrap_err();
         assert!(error.to_string().contains("auth_order"), "{error}");
     }

@@ -209,3 +209,42 @@ fn a_proxy_header_comes_before_the_first_packet() {
     other.write_all(CONNECT).unwrap();
     assert_eq!(other.read(&mut [0]).unwrap(), 0);
 }
+
+#[test]
+fn the_tree_tells_how_long_a_certificate_lasts() {
+    let files = Files::new();
+    let mut config = config(2, &files.options());
+    config.general.sys_interval_secs = std::num::NonZeroU16::new(1);
+    let mut plain = config.listeners[0].clone();
+    plain.settings.certfile = None;
+    plain.settings.keyfile = None;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("midge.sock");
+    plain.endpoint = midge_server::config::Endpoint::Unix { path };
+    config.listeners.push(plain);
+    let broker = Broker::from(config);
+    let topic = format!(
+        "$SYS/broker/listeners/{}/certificate/expires_in",
+        broker.address.port()
+    );
+    let mut secure = files.connect(&broker, None);
+    secure.write_all(CONNECT).unwrap();
+    let mut connack = [0; 4];
+    secure.read_exact(&mut connack).unwrap();
+    let subscribe = [
+        &[0x82, u8::try_from(topic.len() + 5).unwrap(), 0, 1, 0],
+        &[u8::try_from(topic.len()).unwrap()][..],
+        topic.as_bytes(),
+        &[0],
+    ];
+    secure.write_all(&subscribe.concat()).unwrap();
+    let mut suback = [0; 5];
+    secure.read_exact(&mut suback).unwrap();
+    let mut head = [0; 2];
+    secure.read_exact(&mut head).unwrap();
+    let mut body = vec![0; usize::from(head[1])];
+    secure.read_exact(&mut body).unwrap();
+    let value = str::from_utf8(&body[2 + topic.len()..]).unwrap();
+    // rcgen's certificates end in 4096.
+    assert!(value.parse::<i64>().unwrap() > 1_000_000_000, "{value}");
+}

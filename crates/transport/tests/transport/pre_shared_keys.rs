@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use midge_transport::tls::{PskKeys, PskOptions, ServerTls, Tls, TlsError, TlsVersion};
 use midge_transport::{Layers, ServerLayers};
 use openssl::ssl::{ErrorCode, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const KEY: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
@@ -221,6 +221,33 @@ fn versions_and_ciphers_are_those_of_the_options() {
         ..options()
     });
     assert!(refused.err().unwrap().to_string().contains("hint"));
+}
+
+#[test]
+fn secrets_go_to_the_key_logger() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&lines);
+    let server = ServerTls::with_keys(PskOptions {
+        key_logger: Some(Arc::new(move |line: &str| {
+            log.lock().unwrap().push(line.to_owned());
+        })),
+        ..options()
+    })
+    .unwrap();
+    for (version, label) in BOTH
+        .iter()
+        .zip(["CLIENT_RANDOM ", "CLIENT_TRAFFIC_SECRET_0 "])
+    {
+        lines.lock().unwrap().clear();
+        let mut ours = Tls::accept(&server).unwrap();
+        let mut peer = client(*version, Some(("device 7", KEY)));
+        talk(&mut ours, &mut peer, usize::MAX).unwrap();
+        let lines = lines.lock().unwrap();
+        assert!(
+            lines.iter().any(|line| line.starts_with(label)),
+            "{lines:?}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The options of `midge bench`.
 
 use super::connect::{CONNECT, LINK, TLS};
-use super::{Command, Id, Opt, QOS, SESSION_EXPIRY, flag, valued};
+use super::{Command, Group, Id, Opt, QOS, SESSION_EXPIRY, flag, own, valued};
 
 /// `midge bench`: the choice of the scenario.
 pub(crate) const BENCH: Command = Command {
@@ -22,6 +22,13 @@ pub(crate) const BENCH: Command = Command {
     usage: "{p2p | fan-out | fan-in | wildcard | conn | idle | retained | offline} [options]\n       \
             midge bench compare FILE FILE\n       midge bench report FILE ...",
     options: &[],
+    examples: &[
+        (
+            "p2p --pairs 100 -q 1 --pid $(pidof midge)",
+            "throughput, latency, and what it costs the broker",
+        ),
+        ("p2p --help", "what a scenario can be told"),
+    ],
 };
 
 const PAYLOAD: Opt = valued(
@@ -43,76 +50,82 @@ const SECONDS: Opt = valued(
 const WINDOW_MISSING: &str = "--window argument given but no count specified.";
 
 /// What scenarios take that go on until their time is over.
-const LOAD: &[Opt] = &[
-    QOS,
-    PAYLOAD,
-    SESSION_EXPIRY,
-    valued(
-        Id::Window,
-        &["--window"],
-        "count",
-        WINDOW_MISSING,
-        "Closed loop: how many messages each publisher may have on their way, up to 65535. \
+const LOAD: Group = Group {
+    title: "Load",
+    options: &[
+        QOS,
+        PAYLOAD,
+        SESSION_EXPIRY,
+        valued(
+            Id::Window,
+            &["--window"],
+            "count",
+            WINDOW_MISSING,
+            "Closed loop: how many messages each publisher may have on their way, up to 65535. \
          Defaults to 100.",
-    ),
-    valued(
-        Id::Rate,
-        &["--rate"],
-        "messages",
-        "--rate argument given but no number specified.",
-        "Open loop: messages published each second, all publishers together. Latency then counts \
+        ),
+        valued(
+            Id::Rate,
+            &["--rate"],
+            "messages",
+            "--rate argument given but no number specified.",
+            "Open loop: messages published each second, all publishers together. Latency then counts \
          from when a message was due.",
-    ),
-    SECONDS,
-    valued(
-        Id::WarmUp,
-        &["--warm-up"],
-        "seconds",
-        "--warm-up argument given but no time specified.",
-        "How long to run before measuring. Defaults to 1.",
-    ),
-    valued(
-        Id::Threads,
-        &["--threads"],
-        "count",
-        "--threads argument given but no count specified.",
-        "Threads that make the load, up to 64. Defaults to 1.",
-    ),
-    valued(
-        Id::Processes,
-        &["--processes"],
-        "count",
-        "--processes argument given but no count specified.",
-        "Does all of it so many times at once, each in a process of its own with its own clients, and \
+        ),
+        SECONDS,
+        valued(
+            Id::WarmUp,
+            &["--warm-up"],
+            "seconds",
+            "--warm-up argument given but no time specified.",
+            "How long to run before measuring. Defaults to 1.",
+        ),
+        valued(
+            Id::Threads,
+            &["--threads"],
+            "count",
+            "--threads argument given but no count specified.",
+            "Threads that make the load, up to 64. Defaults to 1.",
+        ),
+        valued(
+            Id::Processes,
+            &["--processes"],
+            "count",
+            "--processes argument given but no count specified.",
+            "Does all of it so many times at once, each in a process of its own with its own clients, and \
          reports the sum. Up to 64. Defaults to 1.",
-    ),
-    valued(
-        Id::RoundMicros,
-        &["--round-us"],
-        "microseconds",
-        "--round-us argument given but no time specified.",
-        "The shortest time from one round of reading and writing to the next: longer rounds cost \
+        ),
+        valued(
+            Id::RoundMicros,
+            &["--round-us"],
+            "microseconds",
+            "--round-us argument given but no time specified.",
+            "The shortest time from one round of reading and writing to the next: longer rounds cost \
          less and add to the latency; 0 never sleeps. Defaults to 1000.",
-    ),
-];
+        ),
+    ],
+};
 
 /// What all scenarios take.
-const REPORT: &[Opt] = &[
-    valued(
-        Id::Pid,
-        &["--pid"],
-        "process",
-        "--pid argument given but no process id specified.",
-        "The broker's process id: its processor time per message and its memory are reported.",
-    ),
-    flag(
-        Id::Json,
-        &["--json"],
-        "Prints the result as one JSON object.",
-    ),
-    flag(Id::Quiet, &["--quiet"], "Prints no progress."),
-    flag(Id::Help, &["--help"], "Prints this text."),
-];
+const REPORT: Group = Group {
+    title: "Report",
+    options: &[
+        valued(
+            Id::Pid,
+            &["--pid"],
+            "process",
+            "--pid argument given but no process id specified.",
+            "The broker's process id: its processor time per message and its memory are reported.",
+        ),
+        flag(
+            Id::Json,
+            &["--json"],
+            "Prints the result as one JSON object.",
+        ),
+        flag(Id::Quiet, &["--quiet"], "Prints no progress."),
+        flag(Id::Help, &["--help"], "Prints this text."),
+    ],
+};
 
 const CLIENTS_MISSING: &str = "--clients argument given but no count specified.";
 const MESSAGES_MISSING: &str = "--messages argument given but no count specified.";
@@ -125,19 +138,20 @@ pub(crate) const P2P: Command = Command {
     about: "Pairs of one publisher and one subscriber, each pair with a topic of its own.",
     usage: "[--pairs count] [options]",
     options: &[
-        &[valued(
+        own(&[valued(
             Id::Pairs,
             &["--pairs"],
             "count",
             "--pairs argument given but no count specified.",
             "How many pairs. Defaults to 100.",
-        )],
+        )]),
         LOAD,
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench fan-out`.
@@ -146,19 +160,20 @@ pub(crate) const FAN_OUT: Command = Command {
     about: "One publisher whose messages go to every subscriber.",
     usage: "[--subscribers count] [options]",
     options: &[
-        &[valued(
+        own(&[valued(
             Id::Subscribers,
             &["--subscribers"],
             "count",
             SUBSCRIBERS_MISSING,
             "How many subscribers. Defaults to 1000.",
-        )],
+        )]),
         LOAD,
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench fan-in`.
@@ -167,7 +182,7 @@ pub(crate) const FAN_IN: Command = Command {
     about: "Many publishers whose messages a few subscribers share.",
     usage: "[--publishers count] [--subscribers count | --wildcard] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Publishers,
                 &["--publishers"],
@@ -187,13 +202,14 @@ pub(crate) const FAN_IN: Command = Command {
                 &["--wildcard"],
                 "One subscriber with a wildcard instead of a shared subscription.",
             ),
-        ],
+        ]),
         LOAD,
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench wildcard`.
@@ -203,7 +219,7 @@ pub(crate) const WILDCARD: Command = Command {
             matched by three filters, of three subscribers.",
     usage: "[--publishers count] [--filters count] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Publishers,
                 &["--publishers"],
@@ -218,13 +234,14 @@ pub(crate) const WILDCARD: Command = Command {
                 "--filters argument given but no count specified.",
                 "How many filters in all, up to 2999999. Defaults to 100000.",
             ),
-        ],
+        ]),
         LOAD,
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench conn`.
@@ -234,7 +251,7 @@ pub(crate) const CONN: Command = Command {
             again, as fast as they can.",
     usage: "[--clients count] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Clients,
                 &["--clients"],
@@ -244,12 +261,13 @@ pub(crate) const CONN: Command = Command {
             ),
             QOS,
             SECONDS,
-        ],
+        ]),
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench idle`.
@@ -259,7 +277,7 @@ pub(crate) const IDLE: Command = Command {
             of them costs.",
     usage: "[--clients count] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Clients,
                 &["--clients"],
@@ -269,12 +287,13 @@ pub(crate) const IDLE: Command = Command {
             ),
             QOS,
             SECONDS,
-        ],
+        ]),
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 const PUBLISHER_WINDOW: Opt = valued(
@@ -293,7 +312,7 @@ pub(crate) const RETAINED: Command = Command {
             removes the messages.",
     usage: "[--messages count] [--subscribers count] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Messages,
                 &["--messages"],
@@ -311,12 +330,13 @@ pub(crate) const RETAINED: Command = Command {
             QOS,
             PAYLOAD,
             PUBLISHER_WINDOW,
-        ],
+        ]),
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };
 
 /// `midge bench offline`.
@@ -326,7 +346,7 @@ pub(crate) const OFFLINE: Command = Command {
             then they come back and get them. The broker must queue as many as are sent.",
     usage: "[--clients count] [--messages count] [--publishers count] [options]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Clients,
                 &["--clients"],
@@ -357,10 +377,11 @@ pub(crate) const OFFLINE: Command = Command {
             ),
             PAYLOAD,
             PUBLISHER_WINDOW,
-        ],
+        ]),
         REPORT,
         CONNECT,
         LINK,
         TLS,
     ],
+    examples: &[],
 };

@@ -1,7 +1,7 @@
 //! The options of `midge ctrl`.
 
 use super::connect::{CONNECT, LINK, TLS};
-use super::{Command, Id, file, flag, valued};
+use super::{Command, Id, file, flag, own, valued};
 
 /// `midge ctrl`.
 pub(crate) const CTRL: Command = Command {
@@ -12,7 +12,7 @@ pub(crate) const CTRL: Command = Command {
         CONNECT,
         LINK,
         TLS,
-        &[
+        own(&[
             valued(
                 Id::SessionName,
                 &["-i", "--id"],
@@ -55,6 +55,10 @@ pub(crate) const CTRL: Command = Command {
             ),
             flag(Id::Version, &["--version"], "Prints the version."),
             flag(Id::Help, &["--help"], "Prints this text."),
-        ],
+        ]),
+    ],
+    examples: &[
+        ("-u admin dynsec listClients", "who may log in"),
+        ("broker listListeners", "where the broker listens"),
     ],
 };

@@ -1,16 +1,15 @@
 //! The options of `midge top`.
 
 use super::connect::{CONNECT, LINK, OAUTH, TLS};
-use super::{Command, Id, flag, valued};
+use super::{Command, Id, flag, own, valued};
 
 /// `midge top`.
 pub(crate) const TOP: Command = Command {
     name: "midge top",
-    about: "Shows what a broker is doing, from its $SYS topics: a live view on a terminal, a line each \
-            second elsewhere.",
+    about: "Shows what a broker is doing, from its $SYS topics, live or as lines.",
     usage: "[-h host] [-p port] [-u name] [-P password] [-t filter ...]",
     options: &[
-        &[
+        own(&[
             valued(
                 Id::Topic,
                 &["-t", "--topic"],
@@ -39,12 +38,12 @@ pub(crate) const TOP: Command = Command {
                 "--count argument given but no count specified.",
                 "Ends after this many views or lines.",
             ),
-        ],
+        ]),
         CONNECT,
         LINK,
         TLS,
         OAUTH,
-        &[
+        own(&[
             valued(
                 Id::SessionName,
                 &["-i", "--id"],
@@ -54,6 +53,14 @@ pub(crate) const TOP: Command = Command {
             ),
             flag(Id::Version, &["--version"], "Prints the version."),
             flag(Id::Help, &["--help"], "Prints this text."),
-        ],
+        ]),
+    ],
+    examples: &[
+        ("-h broker.example -u ann -P secret", "a live view"),
+        ("-t 'garden/#'", "with the busiest topics below garden"),
+        (
+            "--plain --interval 10 >> load.txt",
+            "a line each ten seconds, into a file",
+        ),
     ],
 };

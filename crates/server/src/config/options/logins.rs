@@ -11,7 +11,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     OptionDef::new(
         "auth_order",
         GeneralOrListener,
-        Form("some of certificate oauth password_file dynsec http anonymous"),
+        Form("some of certificate psk oauth password_file dynsec http anonymous"),
         "as security.md says",
         "The methods that judge logins, in this order: the first that knows a login decides. Those that \
          are left out are not asked.",

@@ -36,6 +36,8 @@ pub(in crate::tls) struct PskServer {
 /// One connection.
 pub(in crate::tls) struct PskSession {
     stream: SslStream<Memory>,
+    /// The handshake is over: the client has shown that it has the key.
+    open: bool,
 }
 
 /// What OpenSSL reads from and writes to.
@@ -171,6 +173,7 @@ impl PskSession {
         let ssl = Ssl::new(&server.context).map_err(broken)?;
         Ok(Self {
             stream: SslStream::new(ssl, Memory::default()).map_err(broken)?,
+            open: false,
         })
     }
 
@@ -192,9 +195,9 @@ impl PskSession {
     }
 
     fn read(&mut self, plain: &mut Vec<u8>) -> Result<bool, TlsError> {
-        if !self.is_open() {
+        if !self.open {
             match self.stream.accept() {
-                Ok(()) => {}
+                Ok(()) => self.open = true,
                 Err(error) if error.code() == ErrorCode::WANT_READ => return Ok(false),
                 Err(error) => return Err(self.fault(&error)),
             }
@@ -248,14 +251,14 @@ impl PskSession {
     }
 
     /// Whether the handshake is over.
-    pub(in crate::tls) fn is_open(&self) -> bool {
-        self.stream.ssl().is_init_finished()
+    pub(in crate::tls) const fn is_open(&self) -> bool {
+        self.open
     }
 
     /// Whose key it was, once the handshake is over.
     pub(in crate::tls) fn identity(&self) -> Option<&str> {
         self.claim()
-            .filter(|claim| claim.is_known && self.is_open())
+            .filter(|claim| claim.is_known && self.open)
             .map(|claim| claim.identity.as_ref())
     }
 
@@ -282,7 +285,7 @@ impl PskSession {
         let is_alert = reason.contains(" alert ");
         match self.claim() {
             _ if is_alert => TlsError::Alert(reason.into()),
-            Some(claim) if !self.is_open() => {
+            Some(claim) if !self.open => {
                 let identity = claim.identity.clone();
                 if claim.is_known {
                     TlsError::WrongKey(identity)

@@ -1,0 +1,293 @@
+"""The tools over everything that can carry them: TLS, WebSocket, Unix sockets, proxies; and tokens."""
+
+import http.server
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
+
+from authority import Authority
+from harness import install
+from harness.broker import Broker, find_binary, free_port
+from harness.report import Report, require, require_equal
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DEADLINE = 20
+
+
+def midge(*words, given=b""):
+    """Runs a command of midge."""
+    command = [find_binary(ROOT), *map(str, words)]
+    return subprocess.run(command, input=given, capture_output=True, timeout=DEADLINE, check=False)
+
+
+class Place:
+    """A broker with a listener of every kind, and certificates."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.ca = Authority(folder, "Test CA")
+        self.other = Authority(folder, "Other CA")
+        certificate, key = self.ca.sign("server", "/CN=localhost", "DNS:localhost")
+        self.client = self.ca.sign("client", "/CN=client")
+        tls = f"certfile {certificate}\nkeyfile {key}\n"
+        self.ports = {name: free_port() for name in ("tls", "mutual", "ws", "wss")}
+        self.unix = self.folder / "broker.sock"
+        options = (
+            "user root\nallow_anonymous true\n"
+            f"listener {self.ports['tls']} 127.0.0.1\n{tls}"
+            f"listener {self.ports['mutual']} 127.0.0.1\n{tls}cafile {self.ca.certificate}\nrequire_certificate true\n"
+            f"listener {self.ports['ws']} 127.0.0.1\nprotocol websockets\n"
+            f"listener {self.ports['wss']} 127.0.0.1\nprotocol websockets\n{tls}"
+            f"listener 0 {self.unix}\n"
+        )
+        self.broker = Broker(find_binary(ROOT), options)
+        self.plain = self.broker.port
+
+    def host(self, name="localhost", port=None):
+        """The words that name a listener; its certificate says localhost."""
+        return ["-h", name, "-p", str(port or self.plain)]
+
+
+def carries(place, words, more_sub=()):
+    """A message goes out and a retained one comes back, of a size that takes many records and frames."""
+    payload = bytes(range(256)) * 2000
+    sent = midge("pub", *words, "-t", "links/a", "-s", "-r", "-q", "1", given=payload)
+    require_equal((sent.returncode, sent.stderr), (0, b""), f"pub {words}")
+    got = midge("sub", *words, *more_sub, "-t", "links/a", "-C", "1", "-N", "-q", "1")
+    require_equal((got.returncode, got.stderr), (0, b""), f"sub {words}")
+    require(got.stdout == payload, f"{len(got.stdout)} bytes came back")
+
+
+def tls(place):
+    """With an authority, without the name, by URL, with a client's certificate."""
+    ca = ["--cafile", str(place.ca.certificate)]
+    carries(place, [*place.host(port=place.ports["tls"]), *ca])
+    carries(place, [*place.host(port=place.ports["tls"]), *ca, "--tls-version", "tlsv1.3"])
+    carries(place, [*place.host("127.0.0.1", place.ports["tls"]), *ca, "--insecure"])
+    certificate, key = place.client
+    carries(place, [*place.host(port=place.ports["mutual"]), *ca, "--cert", str(certificate), "--key", str(key)])
+    log = place.folder / "secrets"
+    carries(place, [*place.host(port=place.ports["tls"]), *ca, "--tls-keylog", str(log)])
+    require("SECRET" in log.read_text(), "no secrets")
+
+
+def tls_refused(place):
+    """What is wrong is told, with code 8 for TLS, and 1 for what is not there."""
+    cases = [
+        ([*place.host(port=place.ports["tls"]), "--cafile", str(place.other.certificate)], 8),
+        ([*place.host("127.0.0.1", place.ports["tls"]), "--cafile", str(place.ca.certificate)], 8),
+        ([*place.host(), "--cafile", str(place.ca.certificate)], 8),
+        ([*place.host(port=place.ports["tls"]), "--cafile", "/nonexistent"], 1),
+    ]
+    for words, code in cases:
+        result = midge("pub", *words, "-t", "a", "-m", "x")
+        require_equal(result.returncode, code, f"{words} {result.stderr}")
+        require(result.stderr.startswith(b"Error: ") or result.stderr.startswith(b"Unable to connect ("), result.stderr)
+
+
+def websocket(place):
+    """Plain and within TLS, by option and by URL."""
+    carries(place, [*place.host(port=place.ports["ws"]), "--ws"])
+    ca = ["--cafile", str(place.ca.certificate)]
+    carries(place, [*place.host(port=place.ports["wss"]), "--ws", *ca, "-V", "5"])
+    url = f"ws://localhost:{place.ports['ws']}/links/url"
+    require_equal(midge("pub", "-L", url, "-m", "x", "-r", "-q", "1").returncode, 0, url)
+    require_equal(midge("sub", "-L", url, "-C", "1").stdout, b"x\n", url)
+    result = midge("pub", *place.host(), "--ws", "-t", "a", "-m", "x")
+    require(result.returncode == 1 and b"WebSocket" in result.stderr, f"{result}")
+
+
+def unix_socket(place):
+    """A Unix socket, and one that is not there."""
+    carries(place, ["--unix", str(place.unix)])
+    result = midge("pub", "--unix", "/nonexistent/s", "-t", "a", "-m", "x")
+    require_equal(result.returncode, 1, "exit code")
+    require(result.stderr.startswith(b"Error: No such file or directory"), result.stderr)
+
+
+def bound(place):
+    """From an address of this machine, and of none."""
+    carries(place, [*place.host("127.0.0.1"), "-A", "127.0.0.1"])
+    require_equal(midge("pub", *place.host("127.0.0.1"), "-A", "nowhere", "-t", "a", "-m", "x").returncode, 1, "code")
+
+
+class Socks:
+    """A SOCKS5 proxy that takes one user."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.asked = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            peer, _ = self.listener.accept()
+            threading.Thread(target=self._pass, args=(peer,), daemon=True).start()
+
+    def _pass(self, peer):
+        methods = peer.recv(2 + peer.recv(2)[1])
+        if 2 not in methods:
+            peer.sendall(b"\x05\xff")
+            return peer.close()
+        peer.sendall(b"\x05\x02")
+        login = peer.recv(600)
+        name = login[2 : 2 + login[1]]
+        peer.sendall(b"\x01\x00" if name == b"ann" else b"\x01\x01")
+        if name != b"ann":
+            return peer.close()
+        request = peer.recv(600)
+        host = request[5 : 5 + request[4]].decode()
+        port = int.from_bytes(request[-2:], "big")
+        self.asked.append((host, port))
+        server = socket.create_connection((host, port))
+        peer.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+        threading.Thread(target=self._copy, args=(server, peer), daemon=True).start()
+        self._copy(peer, server)
+
+    @staticmethod
+    def _copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def proxy(place):
+    """Through a SOCKS5 proxy, which looks the name up; a refusal is told with code 16."""
+    socks = Socks()
+    carries(place, [*place.host(), "--proxy", f"socks5h://ann:secret@127.0.0.1:{socks.port}"])
+    require_equal(socks.asked[0], ("localhost", place.plain), "what the proxy was asked for")
+    ca = ["--cafile", str(place.ca.certificate)]
+    carries(place, [*place.host(port=place.ports["tls"]), *ca, "--proxy", f"socks5h://ann@127.0.0.1:{socks.port}"])
+    words = [*place.host(), "--proxy", f"socks5h://bob@127.0.0.1:{socks.port}", "-t", "a", "-m", "x"]
+    result = midge("pub", *words)
+    require(result.returncode == 16 and b"proxy" in result.stderr, f"{result}")
+
+
+def bench(place):
+    """`midge bench` over TLS and WebSocket, in several processes; runs are saved, compared and drawn."""
+    ca = ["--cafile", str(place.ca.certificate)]
+    links = {
+        "tls": [*place.host(port=place.ports["tls"]), *ca],
+        "websocket": [*place.host(port=place.ports["ws"]), "--ws"],
+        "websocket over tls": [*place.host(port=place.ports["wss"]), "--ws", *ca],
+        "unix": ["--unix", str(place.unix)],
+        "tcp": place.host(),
+    }
+    saved = place.folder / "runs"
+    with saved.open("ab") as file:
+        for name, words in links.items():
+            for scenario in (["p2p", "--pairs", "3", "-q", "1", "--processes", "2", "--warm-up", "0"],
+                             ["conn", "--clients", "3"]):
+                result = midge("bench", *scenario, *words, "--seconds", "1", "--json", "--quiet")
+                require_equal((result.returncode, result.stderr), (0, b""), f"{name} {scenario}")
+                report = json.loads(result.stdout)
+                require_equal(report["transport"], name, "transport")
+                if scenario[0] == "p2p":
+                    require_equal((report["lost"], report["connections"]), (0, 12), "account")
+                    require(report["delivered"] > 0, f"{report}")
+                file.write(result.stdout)
+    compared = midge("bench", "compare", saved, saved)
+    require_equal(compared.returncode, 0, "compare")
+    require(b"messages_per_second" in compared.stdout and b"1.000" in compared.stdout, compared.stdout)
+    page = midge("bench", "report", saved)
+    require(page.stdout.startswith(b"<!DOCTYPE html>") and page.stdout.count(b"<svg") > 10, "no page")
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """A provider of tokens that is as slow as people are: the first question of a device is too early."""
+
+    asked = []
+
+    def do_POST(self):
+        """Answers a request for a token or for a device code."""
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        form = {name: value[0] for name, value in form.items()}
+        self.asked.append((self.path, form))
+        status, answer = 200, {"access_token": "tok-" + form.get("scope", "none"), "token_type": "Bearer"}
+        if self.path == "/device":
+            answer = {"device_code": "dev", "user_code": "WXYZ", "verification_uri": "http://127.0.0.1/go", "interval": 1}
+        elif form.get("client_secret") not in (None, "s3cret"):
+            status, answer = 401, {"error": "invalid_client"}
+        elif "device_code" in form and sum("device_code" in f for _, f in self.asked) == 1:
+            status, answer = 400, {"error": "authorization_pending"}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def password_sent(words):
+    """The CONNECT's user name and password, as a server that answers nothing else sees them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [find_binary(ROOT), "pub", "-h", "127.0.0.1", "-p", str(listener.getsockname()[1]), "-t", "a", "-m", "x"]
+        process = subprocess.Popen([*command, *words], stderr=subprocess.PIPE)
+        listener.settimeout(DEADLINE)
+        try:
+            peer, _ = listener.accept()
+            packet = peer.recv(65536)
+            peer.close()
+        except TimeoutError:
+            packet = b""
+        _, error = process.communicate(timeout=DEADLINE)
+        return packet, error
+
+
+def tokens(place):
+    """The token is the password: from a file, for a secret, and after a login in a browser."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    token, secret, wrong = (place.folder / name for name in ("token", "secret", "wrong"))
+    token.write_text("from-file\n")
+    secret.write_text("s3cret\n")
+    wrong.write_text("no\n")
+    packet, _ = password_sent(["--oauth-token-file", token])
+    require(packet.endswith(b"\x00\x00\x00\x09from-file"), packet)
+    client = ["--oauth-token-url", f"{base}/token", "--oauth-client-id", "c1", "--oauth-scope", "a b"]
+    packet, error = password_sent([*client, "--oauth-client-secret-file", secret, "-u", "ann"])
+    require(packet.endswith(b"\x00\x03ann\x00\x07tok-a b"), f"{packet} {error}")
+    packet, error = password_sent([*client, "--oauth-device-url", f"{base}/device"])
+    require(packet.endswith(b"\x00\x07tok-a b"), f"{packet} {error}")
+    require(b"http://127.0.0.1/go" in error and b"WXYZ" in error, error)
+    result = midge("pub", *place.host(), "-t", "a", "-m", "x", *client, "--oauth-client-secret-file", wrong)
+    require(result.returncode == 1 and b"invalid_client" in result.stderr, f"{result}")
+    server.shutdown()
+
+
+def run_all(report):
+    """Runs everything."""
+    problem = install.debian_tool("openssl", "openssl")
+    if problem:
+        print(f"skipped: links: {problem}", flush=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(folder)
+        try:
+            for test in (tls, tls_refused, websocket, unix_socket, bound, proxy, tokens, bench):
+                report.run(f"links {test.__name__}", test, place)
+        finally:
+            place.broker.stop()
+            place.broker.clean_up()
+
+
+if __name__ == "__main__":
+    REPORT = Report()
+    run_all(REPORT)
+    REPORT.exit()
