@@ -1,13 +1,18 @@
-//! CPU per message of the client library beside rumqttc, publishing and receiving, QoS 0 and 1.
+//! CPU per message of the client library beside rumqttc, paho C and libmosquitto, publishing and receiving,
+//! QoS 0 and 1.
 //!
 //! `midge-bench-client <midge> [rounds] [messages]` starts the broker `<midge>` on a free port, then runs each
 //! case in a process of its own, in turn, and prints the medians of the processor time per message with
-//! their ratio. Both libraries speak MQTT 3.1.1, with up to 1,000 messages on their way, on one thread.
+//! our part of theirs. All libraries speak MQTT 3.1.1, with up to 1,000 messages on their way; the Rust ones on
+//! one thread, the C ones on those that they make. The C ones are compiled first, with `cc`; one whose headers
+//! are missing (Debian: libpaho-mqtt-dev, libmosquitto-dev) is left out.
 
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -65,7 +70,10 @@ const CASES: [(&str, Case); 4] = [
     ),
 ];
 
-const LIBRARIES: [&str; 2] = ["midge", "rumqttc"];
+const LIBRARIES: [&str; 4] = ["midge", "rumqttc", "paho", "mosquitto"];
+
+/// The C programs, with the library that each is linked with.
+const C_PROGRAMS: [(&str, &str); 2] = [("paho", "paho-mqtt3as"), ("mosquitto", "mosquitto")];
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -134,32 +142,73 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
-    println!(
-        "{:<10} {:>10} {:>10} {:>7}",
-        "case", "midge", "rumqttc", "ratio"
-    );
+    let there: Vec<&str> = LIBRARIES
+        .into_iter()
+        .filter(|library| compile(library, &state))
+        .collect();
+    println!("{:<10} {}", "case", there.join(", "));
     for (name, _) in CASES {
-        let mut costs = [Vec::new(), Vec::new()];
+        let mut costs = vec![Vec::new(); there.len()];
         for _ in 0..rounds {
-            for (library, costs) in LIBRARIES.iter().zip(&mut costs) {
-                costs.push(measure(library, name, port, messages)?);
+            for (library, costs) in there.iter().zip(&mut costs) {
+                costs.push(measure(library, name, port, messages, &state)?);
             }
         }
-        let [ours, theirs] = costs.map(|mut costs| {
-            costs.sort_by(f64::total_cmp);
-            costs[costs.len() / 2]
-        });
-        println!(
-            "{name:<10} {ours:>7.0} ns {theirs:>7.0} ns {:>7.2}",
-            ours / theirs
-        );
+        let medians: Vec<f64> = costs
+            .into_iter()
+            .map(|mut costs| {
+                costs.sort_by(f64::total_cmp);
+                costs[costs.len() / 2]
+            })
+            .collect();
+        print!("{name:<10}");
+        for (library, cost) in there.iter().zip(&medians) {
+            print!("  {library} {cost:.0} ns ({:.2})", medians[0] / cost);
+        }
+        println!();
     }
     fs::remove_dir_all(state)?;
     Ok(())
 }
 
+/// Whether there is such a library; the C ones are compiled for that.
+fn compile(library: &str, state: &Path) -> bool {
+    let Some((name, linked)) = C_PROGRAMS.iter().find(|(name, _)| *name == library) else {
+        return true;
+    };
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("c/{name}.c"));
+    let status = Command::new("cc")
+        .args(["-O2", "-pthread", "-o"])
+        .arg(state.join(name))
+        .arg(source)
+        .arg(format!("-l{linked}"))
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The same for a program in C, which says when it has subscribed.
+fn measure_c(program: &Path, case: &str, port: u16, messages: u64) -> Outcome<f64> {
+    let mut child = Command::new(program)
+        .args([case, &port.to_string(), &messages.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = child.stdout.take().ok_or("no output")?;
+    let _running = Running(child);
+    let mut lines = BufReader::new(output).lines();
+    let mut line = lines.next().ok_or("no answer")??;
+    let mut _feed = None;
+    if line == "ready" {
+        _feed = Some(feed(case, port, messages)?);
+        line = lines.next().ok_or("no result")??;
+    }
+    Ok(line.parse::<f64>()? * 1e6)
+}
+
 /// Nanoseconds of processor time for each message.
-fn measure(library: &str, case: &str, port: u16, messages: u64) -> Outcome<f64> {
+fn measure(library: &str, case: &str, port: u16, messages: u64, state: &Path) -> Outcome<f64> {
+    if C_PROGRAMS.iter().any(|(name, _)| *name == library) {
+        return measure_c(&state.join(library), case, port, messages);
+    }
     let output = Command::new(env::current_exe()?)
         .args([
             "worker",
@@ -179,18 +228,12 @@ fn measure(library: &str, case: &str, port: u16, messages: u64) -> Outcome<f64> 
     Ok(milliseconds * 1e6)
 }
 
-/// Processor time of this process in milliseconds.
+/// Processor time of this process in milliseconds. It has one thread, whose time the scheduler counts in
+/// nanoseconds.
 fn cpu_time() -> Outcome<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .ok_or("/proc/self/stat is odd")?
-        .1
-        .split_whitespace()
-        .collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    // A tick is 10 ms on Linux.
-    Ok(ticks * 10.0)
+    let counts = fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = counts.split_whitespace().next().ok_or("no count")?;
+    Ok(nanoseconds.parse::<f64>()? / 1e6)
 }
 
 async fn worker(library: &str, case: &str, port: u16, messages: u64) -> Outcome<()> {
