@@ -6,19 +6,24 @@
 //! our part of theirs. All libraries speak MQTT 3.1.1, with up to 1,000 messages on their way; the Rust ones on
 //! one thread, the C ones on those that they make. The C ones are compiled first, with `cc`; one whose headers
 //! are missing (Debian: libpaho-mqtt-dev, libmosquitto-dev) is left out.
+//!
+//! `midge-bench-client <midge> clients [count]` says how much memory clients take, 10,000 of them in one
+//! process, each connected and with a subscription, beside rumqttc's.
 
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use midge_client::{Client, Options, Version};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet};
+
+mod clients;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -93,6 +98,19 @@ fn main() -> Outcome<()> {
             let (port, messages) = (port.parse()?, messages.parse()?);
             runtime.block_on(feed_until_killed(find(case)?, port, messages))
         }
+        ["clients", library, port, count] => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(clients::hold(library, port.parse()?, count.parse()?))
+        }
+        [midge, "clients", ref rest @ ..] => {
+            let count = rest.first().map_or(Ok(10_000), |text| text.parse())?;
+            let (_broker, port, state) = start(midge)?;
+            clients::compare(port, count)?;
+            fs::remove_dir_all(state)?;
+            Ok(())
+        }
         [midge, ref rest @ ..] => {
             let rounds = rest.first().map_or(Ok(5), |text| text.parse())?;
             let messages = rest.get(1).map_or(Ok(300_000), |text| text.parse())?;
@@ -119,7 +137,8 @@ impl Drop for Running {
     }
 }
 
-fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
+/// Starts the broker on a free port; its process ends with the first of what is given.
+fn start(midge: &str) -> Outcome<(Running, u16, PathBuf)> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let state = env::temp_dir().join(format!("midge-bench-client-{}", std::process::id()));
     fs::create_dir_all(&state)?;
@@ -132,7 +151,7 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
              max_queued_messages 0\nmax_inflight_messages 1000\n"
         ),
     )?;
-    let _broker = Running(
+    let broker = Running(
         Command::new(midge)
             .arg("-c")
             .arg(&config)
@@ -142,6 +161,11 @@ fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
+    Ok((broker, port, state))
+}
+
+fn compare(midge: &str, rounds: usize, messages: u64) -> Outcome<()> {
+    let (_broker, port, state) = start(midge)?;
     let there: Vec<&str> = LIBRARIES
         .into_iter()
         .filter(|library| compile(library, &state))
