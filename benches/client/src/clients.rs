@@ -22,7 +22,10 @@ pub(super) fn compare(port: u16, count: usize) -> Outcome<()> {
             .stderr(Stdio::inherit())
             .output()?;
         let bytes = String::from_utf8(output.stdout)?;
-        println!("{library}: {} bytes for each of {count} clients", bytes.trim());
+        println!(
+            "{library}: {} bytes for each of {count} clients",
+            bytes.trim()
+        );
     }
     Ok(())
 }
@@ -67,7 +70,9 @@ async fn connect_midge(
 ) -> Result<(Client, midge_client::Subscription), String> {
     let options = options_midge(port).map_err(|error| error.to_string())?;
     let options = options.client_id(format!("midge-{number}"));
-    let client = Client::connect(options).await.map_err(|error| error.to_string())?;
+    let client = Client::connect(options)
+        .await
+        .map_err(|error| error.to_string())?;
     let subscription = client
         .subscribe(format!("bench/{number}"))
         .await
@@ -97,7 +102,10 @@ async fn connect_rumqttc(port: u16, number: usize) -> Result<AsyncClient, String
 /// Resident bytes of this process.
 fn resident() -> Outcome<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS")?;
     let kib = line.trim().strip_suffix(" kB").ok_or("no kB")?;
     Ok(kib.trim().parse::<usize>()? * 1024)
 }
