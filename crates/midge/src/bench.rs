@@ -78,7 +78,7 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
                 }
                 printed
             }
-            Err(failure) => terminal::conclude(command, false, &failure),
+            Err(failure) => terminal::conclude_client(command, &plan.connect, &failure),
         },
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }

@@ -209,8 +209,14 @@ fn online(mut settings: Settings, module: Module, request: &str) -> ExitCode {
         // be there already count on it.
         Ok(Answer::Error(text)) => terminal::fail(&text, 0),
         Ok(Answer::Invalid(text)) => terminal::fail(&format!("Error: {text}"), 0),
-        Err(Failure::Io(error)) => terminal::fail(&format!("Error: {}", plain(&error)), SYSTEM),
-        Err(failure) => terminal::conclude(&options::CTRL, false, &failure),
+        Err(failure) => {
+            let code = match &failure {
+                Failure::Io(error) => terminal::fail(&format!("Error: {}", plain(error)), SYSTEM),
+                _ => terminal::conclude(&options::CTRL, false, &failure),
+            };
+            terminal::hint(&options::CTRL, &settings.connect, &failure);
+            code
+        }
     }
 }
 

@@ -64,6 +64,12 @@ pub(crate) fn conclude_client(
     failure: &Failure,
 ) -> ExitCode {
     let code = conclude(command, connect.quiet, failure);
+    hint(command, connect, failure);
+    code
+}
+
+/// Says what may be tried after a failure, unless the command goes by Mosquitto's name.
+pub(crate) fn hint(command: &Command, connect: &ConnectOptions, failure: &Failure) {
     if !connect.quiet
         && !failure.is_broken_pipe()
         && !is_called_as_mosquitto(command)
@@ -71,7 +77,6 @@ pub(crate) fn conclude_client(
     {
         complain(&hint);
     }
-    code
 }
 
 /// The words that started `command`: its own, or the name of the program that it stands in for.

@@ -7,9 +7,11 @@
 )]
 
 use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const MIDGE: &str = env!("CARGO_BIN_EXE_midge");
@@ -123,6 +125,33 @@ fn sessions_that_were_away_get_what_was_queued() {
         let line = format!("offline --clients 5 --messages 60{end}");
         broker.check(&line, &["\"sent\":300,\"received\":300,\"lost\":0"]);
     }
+}
+
+#[test]
+fn all_processes_of_a_load_end_when_the_first_is_killed() {
+    let broker = Broker::start();
+    let mut first = Command::new(MIDGE)
+        .args(["bench", "p2p", "--pairs", "2", "--processes", "2"])
+        .args(["--seconds", "600", "-p", &broker.port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The members write to it too, so it ends with the last of them.
+    let mut progress = BufReader::new(first.stderr.take().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = progress.read_line(&mut text);
+        let _ = tell.send("the load is under way");
+        let _ = progress.read_to_string(&mut text);
+        let _ = tell.send("nobody is left");
+    });
+    assert!(told.recv_timeout(DEADLINE).is_ok(), "no progress is told");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(told.recv_timeout(DEADLINE).is_ok(), "the load goes on");
 }
 
 #[test]

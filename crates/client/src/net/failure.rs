@@ -62,7 +62,7 @@ impl fmt::Display for TlsFailure {
             TlsFailureKind::NotTls => {
                 write!(
                     f,
-                    "{host} does not speak TLS here: {details}; is it the port for TLS?"
+                    "{host} does not speak TLS here: {details}; another port may be the port for TLS"
                 )
             }
             TlsFailureKind::Expired => write!(
@@ -72,7 +72,7 @@ impl fmt::Display for TlsFailure {
             ),
             TlsFailureKind::NotYetValid => write!(
                 f,
-                "the certificate of {host} is not valid yet; is the clock here right?"
+                "the certificate of {host} is not valid yet, unless the clock here is wrong"
             ),
             TlsFailureKind::UnknownCa => write!(
                 f,

@@ -33,12 +33,22 @@ pub(crate) fn member(plan: &Plan) -> Result<String, Failure> {
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if answer == BEGIN {
+            end_with_the_first();
             Ok(())
         } else {
             Err(Failure::Signal)
         }
     })?;
     Ok(to_line(&outcome))
+}
+
+/// Ends this process when the one that began it is gone: nobody else would stop the load.
+fn end_with_the_first() {
+    std::thread::spawn(|| {
+        // Nothing more is said, so that it returns when the other end is closed.
+        let _ = io::stdin().lock().read(&mut [0]);
+        std::process::exit(1);
+    });
 }
 
 /// Runs `plan.processes` members with the arguments that this process was given.
