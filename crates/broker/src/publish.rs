@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use midge_codec::{AckKind, Header, PacketType, Publish, QoS, ReasonCode, Version};
 use midge_proto::Fault;
+use smallvec::SmallVec;
 
 use crate::ConnId;
 use crate::access::{self, Action, ControlRequest};
@@ -24,6 +25,9 @@ pub(crate) const LEVELS_MAX: usize = 201;
 /// Bytes of unfinished QoS 2 messages that a client may have when no receive maximum bounds their number.
 /// One message is never too many.
 const UNFINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Messages for which the routing table is prepared at once: enough to wait for memory in parallel.
+const LOOK_AHEAD: usize = 8;
 
 /// Topics of requests to the broker itself.
 const CONTROL: &str = "$CONTROL/";
@@ -82,6 +86,9 @@ impl Shard {
             .map_or(Version::V5, |conn| conn.version());
         let topic = Publish::topic_bytes(body).unwrap_or_default();
         let mut known = self.topics.take(topic);
+        if known.is_none() {
+            self.look_ahead(step, bytes);
+        }
         let (known_topic, reach) = known.as_mut().map(|known| known.parts()).unzip();
         let result = match Publish::decode_known(header.first, version, body, known_topic) {
             Ok(publish) => {
@@ -105,6 +112,36 @@ impl Shard {
             self.topics.give_back(known);
         }
         result
+    }
+
+    /// Prepares the routing table for the next messages that a client has sent, once for several of them.
+    ///
+    /// `bytes` begin with a message whose topic is not known. It and those after it are judged later, one by
+    /// one; nothing is decided here.
+    fn look_ahead(&mut self, step: &Step<'_>, bytes: &[u8]) {
+        if let Some(left) = self.looked_ahead.checked_sub(1) {
+            self.looked_ahead = left;
+            return;
+        }
+        let routing = step.tables.routing();
+        if !routing.is_large() {
+            return;
+        }
+        let mut topics: SmallVec<[&str; LOOK_AHEAD]> = SmallVec::new();
+        let mut rest = bytes;
+        while topics.len() < LOOK_AHEAD
+            && let Ok(Some(header)) = Header::peek(rest)
+            && header.packet_type() == Some(PacketType::Publish)
+            && let Some(topic) = header.body(rest).and_then(Publish::topic_bytes)
+            && let Ok(topic) = std::str::from_utf8(topic)
+        {
+            topics.push(topic);
+            rest = rest.get(header.packet_length()..).unwrap_or_default();
+        }
+        self.looked_ahead = topics.len().saturating_sub(1);
+        if topics.len() > 1 {
+            routing.prepare(&topics, &mut self.scratch.matches);
+        }
     }
 
     pub(crate) fn publish_received(

@@ -112,6 +112,8 @@ pub struct Shard {
     pub(crate) spare_queues: SpareQueues,
     pub(crate) messages: MessagePool,
     pub(crate) topics: KnownTopics,
+    /// Messages to come of the bytes in hand that the routing table was prepared for.
+    pub(crate) looked_ahead: usize,
     pub(crate) scratch: Scratch,
     /// Changes of subscriptions that wait to be applied together.
     pub(crate) changes: Vec<Change>,
@@ -186,6 +188,7 @@ impl Shard {
             spare_queues: SpareQueues::default(),
             messages: MessagePool::default(),
             topics: KnownTopics::default(),
+            looked_ahead: 0,
             scratch: Scratch {
                 remote: vec![SmallVec::new(); usize::from(shards)],
                 ..Scratch::default()
@@ -271,6 +274,7 @@ impl Shard {
         let key = conn.0;
         let mut consumed = 0;
         let mut packets = 0;
+        self.looked_ahead = 0;
         let next = loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
             match self.receive_one(step, key, rest) {

@@ -353,6 +353,11 @@ impl Groups {
         true
     }
 
+    /// See [`Index::touch`].
+    pub(super) fn touch(&self, topics: &[&str], hashing: &Hashing, scratch: &mut Scratch) -> u8 {
+        self.by_filter.touch(topics, hashing, scratch)
+    }
+
     /// Appends the groups whose filter matches `topic`, with the member that each chooses.
     pub(super) fn route(
         &self,

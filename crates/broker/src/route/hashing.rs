@@ -7,6 +7,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
 use super::SessionRef;
+use super::shapes::Shape;
 
 /// The hash functions of one routing table.
 ///
@@ -54,6 +55,12 @@ impl Hashing {
         let mut hasher = self.state.build_hasher();
         hasher.write_u64(self.text(name));
         hasher.write_u64(self.text(filter));
+        hasher.finish()
+    }
+
+    pub(super) fn shape(&self, shape: Shape) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write_u64(shape.bits());
         hasher.finish()
     }
 

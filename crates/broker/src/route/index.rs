@@ -1,16 +1,19 @@
 //! Filters, and which of them match a topic.
 //!
 //! Filters without wildcards live in one hash table, keyed by the whole filter: one hash and one
-//! probe, whatever the depth. Filters with wildcards live in a trie. Its nodes are numbered, and
-//! the literal edges of all nodes are in one hash table, keyed by (node, level), so that a node
-//! with a million children and a million nodes with one child cost the same.
+//! probe, whatever the depth. Filters with wildcards live in a trie, or in a table for their shape
+//! once there are many of it. The trie's nodes are numbered, and the literal edges of all nodes are in
+//! one hash table, keyed by (node, level), so that a node with a million children and a million nodes
+//! with one child cost the same.
 //!
 //! A topic visits a node of the trie at most once, and only nodes whose path matches its
 //! beginning: the work follows its depth and what matches, not what is stored.
 
 use smallvec::SmallVec;
 
+use super::filter_table::FilterTable;
 use super::hashing::Hashing;
+use super::shapes::{Place, Shape, Shapes, Step};
 use super::slab::Slab;
 use super::split::Split;
 
@@ -22,18 +25,11 @@ pub(super) trait Leaf: Default {
 
 /// A leaf for each filter.
 pub(super) struct Index<L> {
-    exact: Split<Exact<L>>,
+    exact: FilterTable<L>,
+    shapes: Shapes<L>,
     nodes: Slab<Node<L>>,
     edges: Split<Edge>,
     root: Node<L>,
-}
-
-/// A filter without wildcards.
-struct Exact<L> {
-    /// The filter's bytes, which stand here up to 32: with a million filters a look elsewhere
-    /// would cost half as much again as the whole look-up.
-    filter: SmallVec<[u8; 32]>,
-    leaf: L,
 }
 
 /// Where the filters stand that share a beginning, of which at least one has wildcards.
@@ -62,6 +58,8 @@ struct Edge {
 pub(super) struct Scratch {
     levels: Vec<Level>,
     later: Vec<Later>,
+    /// A filter that would match.
+    text: Vec<u8>,
 }
 
 /// One level of the topic: where it stands and its hash.
@@ -75,16 +73,25 @@ struct Level {
 /// A branch that comes after those found first.
 #[derive(Clone, Copy, Debug)]
 enum Later {
-    /// The filter that ends with `#` below this node.
-    Hash(u32),
-    /// All that is at and below this node, which stands for so many levels of the topic.
-    Node(u32, usize),
+    /// The filter that ends with `#` below this node, and its shape.
+    Hash(u32, Shape),
+    /// All that is at and below this node, which stands for so many levels of the topic, and the
+    /// beginning of its shape.
+    Node(u32, usize, Shape),
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.levels.clear();
+        self.later.clear();
+    }
 }
 
 impl<L: Leaf> Index<L> {
     pub(super) fn new() -> Self {
         Self {
-            exact: Split::new(),
+            exact: FilterTable::new(),
+            shapes: Shapes::new(),
             nodes: Slab::new(),
             edges: Split::new(),
             root: Node::default(),
@@ -98,19 +105,24 @@ impl<L: Leaf> Index<L> {
         hashing: &Hashing,
         change: impl FnOnce(&mut L) -> R,
     ) -> R {
-        if has_wildcard(filter) {
-            return change(self.wild_leaf(filter, hashing));
+        if !has_wildcard(filter) {
+            return change(self.exact.leaf(filter, hashing));
         }
-        let hash = hashing.text(filter);
-        let is_it = |exact: &Exact<L>| exact.filter.as_slice() == filter.as_bytes();
-        let entry = self
-            .exact
-            .entry(hash, is_it, |exact| hashing.bytes(&exact.filter));
-        let fresh = || Exact {
-            filter: SmallVec::from_slice(filter.as_bytes()),
-            leaf: L::default(),
+        let is_in_table = match self.shapes.place(filter, hashing) {
+            Place::Table => true,
+            Place::TableIfNew => !self.is_in_trie(filter, hashing),
+            Place::Trie => false,
         };
-        change(&mut entry.or_insert_with(fresh).into_mut().leaf)
+        if is_in_table && let Some(leaf) = self.shapes.leaf(filter, hashing) {
+            return change(leaf);
+        }
+        let leaf = self.wild_leaf(filter, hashing);
+        let is_new = leaf.is_empty();
+        let result = change(leaf);
+        if is_new {
+            self.shapes.count_in_trie(filter, hashing, true);
+        }
+        result
     }
 
     /// Changes the leaf of `filter`, if there is one, and forgets the filter if its leaf is empty
@@ -121,20 +133,13 @@ impl<L: Leaf> Index<L> {
         hashing: &Hashing,
         change: impl FnOnce(&mut L) -> R,
     ) -> Option<R> {
-        if has_wildcard(filter) {
-            return self.edit_wild(filter, hashing, change);
+        if !has_wildcard(filter) {
+            return self.exact.edit(filter, hashing, change);
         }
-        let hash = hashing.text(filter);
-        let mut entry = self
-            .exact
-            .find_entry(hash, |exact| exact.filter.as_slice() == filter.as_bytes())?;
-        let result = change(&mut entry.get_mut().leaf);
-        if entry.get().leaf.is_empty() {
-            entry.remove();
-            self.exact
-                .give_back(hash, |exact| hashing.bytes(&exact.filter));
+        match self.shapes.edit(filter, hashing, change) {
+            Ok(result) => Some(result),
+            Err(change) => self.edit_wild(filter, hashing, change),
         }
-        Some(result)
     }
 
     /// Shows `each` the leaves of all filters that match `topic`.
@@ -150,61 +155,150 @@ impl<L: Leaf> Index<L> {
         scratch: &mut Scratch,
         each: &mut impl FnMut(&'a L),
     ) {
-        let exact = self.exact.find(topic_hash, |exact| {
-            exact.filter.as_slice() == topic.as_bytes()
-        });
+        let exact = self.exact.find(topic.as_bytes(), topic_hash);
+        if !self.shapes.is_empty() {
+            self.visit_all(exact, topic, hashing, scratch, each);
+            return;
+        }
         if self.root.is_bare() {
-            if let Some(exact) = exact {
-                each(&exact.leaf);
+            if let Some(leaf) = exact {
+                each(leaf);
             }
             return;
         }
-        scratch.levels.clear();
-        scratch.later.clear();
+        scratch.clear();
+        let mut each = |_, leaf| each(leaf);
         // The first descent follows the literal path to its end, where only a `#` comes before
         // the exact filter.
-        self.descend(ROOT, 0, topic, hashing, scratch, each);
-        if let Some(exact) = exact {
-            each(&exact.leaf);
+        self.descend(
+            ROOT,
+            0,
+            Shape::default(),
+            topic,
+            hashing,
+            scratch,
+            &mut each,
+        );
+        if let Some(leaf) = exact {
+            each(Shape::default(), leaf);
         }
+        self.visit_later(topic, hashing, scratch, &mut each);
+    }
+
+    /// Reads what [`Self::visit`] of these topics will read of large tables, so that it is in a cache then.
+    ///
+    /// A visit waits for one part of the memory after the other; here nothing waits for what another
+    /// topic or table needs. What comes out means nothing.
+    pub(super) fn touch(&self, topics: &[&str], hashing: &Hashing, scratch: &mut Scratch) -> u8 {
+        let mut looks: SmallVec<[(usize, u64); 32]> = SmallVec::new();
+        for topic in topics {
+            self.shapes
+                .looks(topic, hashing, &mut scratch.text, &mut |table, hash| {
+                    looks.push((table, hash));
+                });
+        }
+        let mut read = 0;
+        if !self.exact.is_empty() {
+            for topic in topics {
+                read ^= self.exact.touch(hashing.text(topic));
+            }
+        }
+        for (table, hash) in looks {
+            read ^= self.shapes.touch(table, hash);
+        }
+        read
+    }
+
+    /// [`Self::visit`] where filters are in tables for their shapes: what is found there and in the trie is put
+    /// in order.
+    fn visit_all<'a>(
+        &'a self,
+        exact: Option<&'a L>,
+        topic: &str,
+        hashing: &Hashing,
+        scratch: &mut Scratch,
+        each: &mut impl FnMut(&'a L),
+    ) {
+        let mut found: SmallVec<[(Shape, &'a L); 16]> = SmallVec::new();
+        let mut keep = |shape, leaf| found.push((shape, leaf));
+        self.shapes
+            .visit(topic, hashing, &mut scratch.text, &mut keep);
+        if let Some(leaf) = exact {
+            let depth = topic.bytes().filter(|&byte| byte == b'/').count() + 1;
+            keep(Shape::default().then(depth, Step::End), leaf);
+        }
+        if !self.root.is_bare() {
+            scratch.clear();
+            self.descend(
+                ROOT,
+                0,
+                Shape::default(),
+                topic,
+                hashing,
+                scratch,
+                &mut keep,
+            );
+            self.visit_later(topic, hashing, scratch, &mut keep);
+        }
+        // Stable: filters that are too deep to differ are the trie's, which has found them in order.
+        found.sort_by_key(|&(shape, _)| shape);
+        for (_, leaf) in found {
+            each(leaf);
+        }
+    }
+
+    /// Visits the branches that were left for later.
+    fn visit_later<'a>(
+        &'a self,
+        topic: &str,
+        hashing: &Hashing,
+        scratch: &mut Scratch,
+        each: &mut impl FnMut(Shape, &'a L),
+    ) {
         while let Some(later) = scratch.later.pop() {
             match later {
-                Later::Hash(id) => {
+                Later::Hash(id, shape) => {
                     if let Some(node) = self.node(id) {
-                        each(&node.hash);
+                        each(shape, &node.hash);
                     }
                 }
-                Later::Node(id, depth) => self.descend(id, depth, topic, hashing, scratch, each),
+                Later::Node(id, depth, shape) => {
+                    self.descend(id, depth, shape, topic, hashing, scratch, each);
+                }
             }
         }
     }
 
     /// Follows the literal path from a node that stands for the first `depth` levels, and leaves
     /// the branches that it passes for later.
+    #[expect(clippy::too_many_arguments, reason = "one walk in two functions")]
     fn descend<'a>(
         &'a self,
         mut id: u32,
         mut depth: usize,
+        shape: Shape,
         topic: &str,
         hashing: &Hashing,
         scratch: &mut Scratch,
-        each: &mut impl FnMut(&'a L),
+        each: &mut impl FnMut(Shape, &'a L),
     ) {
         while let Some(node) = self.node(id) {
             let Some(level) = level_at(&mut scratch.levels, depth, topic, hashing) else {
                 // `a/#` matches `a`, too.
-                each(&node.hash);
-                each(&node.end);
+                each(shape.then(depth, Step::Hash), &node.hash);
+                each(shape.then(depth, Step::End), &node.end);
                 return;
             };
             // A wildcard at the beginning does not reach topics that begin with `$`.
             // [MQTT5-4.7.2-1] [MQTT311-4.7.2-1]
             if depth > 0 || !topic.starts_with('$') {
                 if !node.hash.is_empty() {
-                    scratch.later.push(Later::Hash(id));
+                    let shape = shape.then(depth, Step::Hash);
+                    scratch.later.push(Later::Hash(id, shape));
                 }
                 if let Some(plus) = node.plus() {
-                    scratch.later.push(Later::Node(plus, depth + 1));
+                    let shape = shape.then(depth, Step::Plus);
+                    scratch.later.push(Later::Node(plus, depth + 1, shape));
                 }
             }
             if node.literals == 0 {
@@ -253,9 +347,21 @@ impl<L: Leaf> Index<L> {
         }
     }
 
+    fn is_in_trie(&self, filter: &str, hashing: &Hashing) -> bool {
+        let (path, end) = split_hash(filter);
+        let mut id = ROOT;
+        for level in levels(path) {
+            let Some(child) = self.step(id, level, hashing) else {
+                return false;
+            };
+            id = child;
+        }
+        self.node(id).is_some_and(|node| !node.leaf(end).is_empty())
+    }
+
     /// The leaf of a filter with wildcards; makes what is missing on the way.
     fn wild_leaf(&mut self, filter: &str, hashing: &Hashing) -> &mut L {
-        let (path, place) = split_hash(filter);
+        let (path, end) = split_hash(filter);
         let mut id = ROOT;
         for level in levels(path) {
             id = match self.step(id, level, hashing) {
@@ -269,7 +375,7 @@ impl<L: Leaf> Index<L> {
         } else {
             self.nodes.get_mut(id)
         };
-        node.unwrap_or(&mut self.root).leaf_mut(place)
+        node.unwrap_or(&mut self.root).leaf_mut(end)
     }
 
     /// Makes a child of `parent` along `level` of a filter.
@@ -300,18 +406,21 @@ impl<L: Leaf> Index<L> {
         hashing: &Hashing,
         change: impl FnOnce(&mut L) -> R,
     ) -> Option<R> {
-        let (path, place) = split_hash(filter);
+        let (path, end) = split_hash(filter);
         let mut ids: SmallVec<[u32; 16]> = SmallVec::new();
         let mut id = ROOT;
         for level in levels(path) {
             ids.push(id);
             id = self.step(id, level, hashing)?;
         }
-        let leaf = self.node_mut(id)?.leaf_mut(place);
+        let leaf = self.node_mut(id)?.leaf_mut(end);
         if leaf.is_empty() {
             return None;
         }
         let result = change(leaf);
+        if leaf.is_empty() {
+            self.shapes.count_in_trie(filter, hashing, false);
+        }
         let parents = ids.into_iter().rev();
         for (parent, level) in parents.zip(levels(path).rev()) {
             if !self.node(id).is_some_and(Node::is_bare) {
@@ -346,15 +455,15 @@ impl<L: Leaf> Index<L> {
     /// Whether no filter, node or edge is left.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let tables = self.exact.is_empty() && self.edges.is_empty();
+        let tables = self.exact.is_empty() && self.shapes.is_bare() && self.edges.is_empty();
         tables && self.nodes.is_empty() && self.root.is_bare()
     }
 
     /// Bytes on the heap, without what the leaves own.
     #[cfg(test)]
     pub(super) fn allocated_bytes(&self) -> usize {
-        let tables = self.exact.allocated_bytes() + self.edges.allocated_bytes();
-        tables + self.nodes.allocated_bytes()
+        let tables = self.exact.allocated_bytes() + self.shapes.allocated_bytes();
+        tables + self.edges.allocated_bytes() + self.nodes.allocated_bytes()
     }
 }
 
@@ -363,10 +472,17 @@ impl<L: Leaf> Node<L> {
         self.plus.checked_sub(1)
     }
 
-    fn leaf_mut(&mut self, place: Place) -> &mut L {
-        match place {
-            Place::End => &mut self.end,
-            Place::Hash => &mut self.hash,
+    fn leaf(&self, end: End) -> &L {
+        match end {
+            End::Here => &self.end,
+            End::Hash => &self.hash,
+        }
+    }
+
+    fn leaf_mut(&mut self, end: End) -> &mut L {
+        match end {
+            End::Here => &mut self.end,
+            End::Hash => &mut self.hash,
         }
     }
 
@@ -387,17 +503,17 @@ impl Edge {
 
 /// Where a filter's leaf is in the node that its path leads to.
 #[derive(Clone, Copy)]
-enum Place {
-    End,
+enum End {
+    Here,
     Hash,
 }
 
 /// The path of a filter up to its `#`, or all of it.
-fn split_hash(filter: &str) -> (Option<&str>, Place) {
+fn split_hash(filter: &str) -> (Option<&str>, End) {
     match filter.strip_suffix(HASH) {
-        Some("") => (None, Place::Hash),
-        Some(path) => (path.strip_suffix('/'), Place::Hash),
-        None => (Some(filter), Place::End),
+        Some("") => (None, End::Hash),
+        Some(path) => (path.strip_suffix('/'), End::Hash),
+        None => (Some(filter), End::Here),
     }
 }
 

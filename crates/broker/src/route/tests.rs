@@ -115,6 +115,27 @@ fn mqtt5_4_7_2_1_a_leading_wildcard_does_not_reach_dollar_topics() {
 }
 
 #[test]
+fn mqtt5_4_7_2_1_holds_for_filters_of_which_there_are_many_of_one_shape() {
+    let mut table = RoutingTable::new(7);
+    for number in 0..9 {
+        for filter in [
+            format!("+/{number}"),
+            format!("+/{number}/#"),
+            format!("$x/{number}/+"),
+        ] {
+            assert!(table.subscribe(&filter, target(number, 0)));
+        }
+    }
+    for number in 0..9 {
+        let found = |topic: String| route(&table, &topic).targets.len();
+        assert_eq!(found(format!("a/{number}")), 2);
+        assert_eq!(found(format!("a/{number}/b")), 1);
+        assert_eq!(found(format!("$x/{number}")), 0);
+        assert_eq!(found(format!("$x/{number}/b")), 1);
+    }
+}
+
+#[test]
 fn mqtt5_4_7_3_4_empty_levels_are_levels() {
     let filters = ["/a", "a", "+/a", "a//b", "a/+/b", "a/b", "a/", "//", "/+/"];
     check(&filters, "/a", &["/a", "+/a"]);

@@ -168,3 +168,62 @@ fn a_repeated_request_is_answered_once() {
     let done = Got::Ack(midge_codec::AckKind::PubComp, 1, 0);
     assert_eq!(client.take(), [done]);
 }
+
+/// A burst of messages is looked at ahead of time where there are very many subscriptions; whatever stands in
+/// it, every message is judged when its turn has come.
+#[test]
+fn a_burst_of_messages_comes_to_the_same_among_few_and_among_many_subscriptions() {
+    let message = |topic: &str, payload: &str| {
+        let body = [
+            &[0, topic.len() as u8],
+            topic.as_bytes(),
+            payload.as_bytes(),
+        ]
+        .concat();
+        [&[0x30, body.len() as u8], &*body].concat()
+    };
+    let valid: Vec<u8> = (0..20)
+        .flat_map(|number| message(&format!("a/{number}"), "valid"))
+        .collect();
+    let with = |middle: &[u8]| [&*valid, middle, &*valid].concat();
+    let bursts = [
+        with(&[]),
+        with(&[0xC0, 0]),
+        with(&message("b", "nobody's")),
+        with(&message("", "no topic")),
+        with(&message("a/+", "a wildcard")),
+        with(&message("$SYS/a", "the broker's")),
+        // No UTF-8; a topic longer than the packet; a packet of a server; a length without end; one cut off.
+        with(&[0x30, 4, 0, 2, 0xFF, 0xFE]),
+        with(&[0x30, 4, 0, 9, b'a', b'b']),
+        with(&[0x20, 2, 0, 0]),
+        with(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+        valid[..valid.len() - 3].to_vec(),
+    ];
+    let filters: Vec<String> = (0..12_000)
+        .map(|number| format!("many/{number}/+"))
+        .collect();
+    let mut results = Vec::new();
+    for count in [0, filters.len()] {
+        let cluster = Cluster::new(1);
+        let mut crowd = cluster.client("crowd").connect();
+        for filters in filters[..count].chunks(1_000) {
+            let filters: Vec<_> = filters.iter().map(|filter| (&**filter, 0)).collect();
+            crowd.subscribe_to(&filters, 0);
+        }
+        let mut watcher = cluster.client("watcher").connect();
+        watcher.subscribe_to(&[("a/+", 0), ("+/7", 0), ("many/7/+", 0)], 0);
+        let result: Vec<_> = bursts
+            .iter()
+            .map(|burst| {
+                let mut client = cluster.client("a").version(Version::V3_1_1).connect();
+                client.feed(burst);
+                (client.take(), client.is_closed(), watcher.messages())
+            })
+            .collect();
+        results.push(result);
+    }
+    assert_eq!(results[0], results[1]);
+    // All of the first burst, twice, and once more by the other filter.
+    assert_eq!(results[0][0].2.len(), 2 * 21);
+}
