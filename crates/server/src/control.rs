@@ -147,6 +147,9 @@ impl Control {
             if let Some(ending) = self.ending.take() {
                 return ending;
             }
+            if let Some(pause) = self.accepting.pause() {
+                std::thread::sleep(pause);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use midge_broker::{Limit, ListenerSettings, Origin, Time};
 use midge_reactor::{
@@ -20,6 +21,10 @@ use crate::wrapping::Loaded;
 
 /// Connections accepted from one socket before the others have their turn.
 const BATCH: usize = 256;
+
+/// While connections keep coming they are gathered for so long: to wake this thread, and a worker, for each
+/// costs a third of all that a connection costs.
+const GATHER: Duration = Duration::from_micros(500);
 
 /// How long to wait for descriptors before trying again.
 const EXHAUSTED_MS: u64 = 100;
@@ -61,6 +66,9 @@ pub(crate) struct Accepting {
     turned_away: usize,
     /// The worker that is the first among equals.
     pub(super) turn: usize,
+    /// When connections were accepted last, and whether the one before was shortly ago.
+    last_accepted: Option<Instant>,
+    is_gathering: bool,
     /// Keys that listening sockets have.
     keys: Vec<bool>,
 }
@@ -73,8 +81,21 @@ impl Accepting {
             exhausted_until_ms: None,
             turned_away: 0,
             turn: 0,
+            last_accepted: None,
+            is_gathering: false,
             keys: Vec::new(),
         }
+    }
+
+    /// How long to let connections gather before the next are accepted. Nobody waits who comes alone.
+    pub(super) fn pause(&mut self) -> Option<Duration> {
+        std::mem::take(&mut self.is_gathering).then_some(GATHER)
+    }
+
+    fn note_accepted(&mut self) {
+        let now = Instant::now();
+        let last = self.last_accepted.replace(now);
+        self.is_gathering = last.is_some_and(|last| now - last < 2 * GATHER);
     }
 
     fn take_key(&mut self) -> Option<(usize, Key)> {
@@ -283,10 +304,11 @@ impl Control {
         {
             return;
         }
+        let mut accepted_any = false;
         let mut listeners = std::mem::take(&mut self.listeners);
         listeners.retain_mut(|listener| {
             for place in 0..listener.sockets.len() {
-                self.accept_from(listener, place, now);
+                accepted_any |= self.accept_from(listener, place, now);
             }
             !listener.sockets.is_empty()
         });
@@ -294,20 +316,24 @@ impl Control {
         for worker in &mut self.workers {
             worker.flush();
         }
+        if accepted_any {
+            self.accepting.note_accepted();
+        }
     }
 
-    fn accept_from(&mut self, listener: &mut OpenListener, place: usize, now: u64) {
+    /// Whether there was a connection.
+    fn accept_from(&mut self, listener: &mut OpenListener, place: usize, now: u64) -> bool {
         let Some(socket) = listener.sockets.get_mut(place) else {
-            return;
+            return false;
         };
         let most = listener.gate.allows(now, BATCH);
         if !socket.ready {
-            return;
+            return false;
         }
         if most == 0 {
             let who = format!("the listener on port {}", listener.settings.port);
             self.limit_reached(Limit::ConnectRate, &who);
-            return;
+            return false;
         }
         let accepting = &mut self.accepting;
         let report = socket
@@ -333,10 +359,12 @@ impl Control {
             }
         }
         let mut accepted = std::mem::take(&mut self.accepting.accepted);
+        let is_any = !accepted.is_empty();
         for connection in accepted.drain(..) {
             self.admit(listener, connection);
         }
         self.accepting.accepted = accepted;
+        is_any
     }
 
     /// Says once when descriptors run out, and once when there are some again.

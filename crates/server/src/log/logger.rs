@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -24,6 +24,10 @@ const CONTROL_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes that are gathered before they are written even though more lines wait.
 const BATCH_BYTES: usize = 64 << 10;
+
+/// While lines keep coming they are gathered for so long: to wake the writer for each costs whoever logs
+/// more than the line does.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What takes the lines of `log_dest topic`: the topic and the line. It runs on the writer's
 /// thread and must not block for long.
@@ -169,7 +173,7 @@ impl Logger {
     /// Waits until everything logged before is written, at most for `patience`; tells whether it
     /// was.
     pub fn flush(&self, patience: Duration) -> bool {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let (done, wait) = bounded(1);
         if self.queue.send_timeout(Job::Flush(done), patience).is_err() {
             return false;
@@ -247,7 +251,11 @@ struct Writer {
 impl Writer {
     /// Writes until the last handle is gone.
     fn run(mut self) {
+        let mut written: Option<Instant> = None;
         while let Ok(job) = self.jobs.recv() {
+            if written.is_some_and(|written| written.elapsed() < GATHER) {
+                thread::sleep(GATHER);
+            }
             self.perform(job);
             while let Ok(job) = self.jobs.try_recv() {
                 self.perform(job);
@@ -256,6 +264,7 @@ impl Writer {
                 }
             }
             self.write();
+            written = Some(Instant::now());
         }
     }
 
