@@ -142,7 +142,9 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> Outcome<bool>
     for round in 1..=options.rounds {
         for scenario in SCENARIOS.iter().filter(|scenario| options.takes(scenario)) {
             for contender in &contenders {
-                if contender.is_relay() && !scenario.relay {
+                if (contender.is_relay() && !scenario.relay)
+                    || (contender.is_mosquitto() && !scenario.mosquitto)
+                {
                     continue;
                 }
                 eprintln!("round {round}: {}: {}", scenario.title, contender.name);

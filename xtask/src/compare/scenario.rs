@@ -13,6 +13,8 @@ pub(super) struct Scenario {
     pub(super) takes_seconds: bool,
     /// Whether the bare relay can do it.
     pub(super) relay: bool,
+    /// Whether mosquitto can: an open loop at a rate that it does not reach would fill its memory.
+    pub(super) mosquitto: bool,
     pub(super) metrics: &'static [Metric],
 }
 
@@ -87,12 +89,48 @@ const fn load(
         quick: &[],
         takes_seconds: true,
         relay,
+        mosquitto: true,
         metrics: CPU,
     }
 }
 
+/// Among many filters, which one broker is compared with itself.
+const fn filters(
+    key: &'static str,
+    title: &'static str,
+    arguments: &'static [&'static str],
+) -> Scenario {
+    Scenario {
+        mosquitto: false,
+        ..load(key, title, false, arguments)
+    }
+}
+
+/// Half of what a hundred pairs with a window of a hundred come to, for twenty connections: to look at two
+/// hundred once takes the load generator, and any broker, more than a millisecond.
+const HALF_OF_SATURATED_0: &[&str] = &[
+    "p2p",
+    "--pairs",
+    "10",
+    "--rate",
+    "1200000",
+    "--round-us",
+    "100",
+];
+const HALF_OF_SATURATED_1: &[&str] = &[
+    "p2p",
+    "--pairs",
+    "10",
+    "--rate",
+    "1200000",
+    "--round-us",
+    "100",
+    "-q",
+    "1",
+];
+
 /// All scenarios, in the order of the table.
-pub(super) const SCENARIOS: [Scenario; 18] = [
+pub(super) const SCENARIOS: [Scenario; 22] = [
     load("p2p-0", "100 pairs, window 100, QoS 0", true, &["p2p"]),
     load(
         "p2p-1",
@@ -137,6 +175,27 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &[],
         takes_seconds: true,
         relay: true,
+        mosquitto: true,
+        metrics: LATENCY,
+    },
+    Scenario {
+        key: "latency-half-0",
+        title: "10 pairs, 1,200,000 messages/s, QoS 0, rounds of 0.1 ms",
+        arguments: HALF_OF_SATURATED_0,
+        quick: &[],
+        takes_seconds: true,
+        relay: true,
+        mosquitto: false,
+        metrics: LATENCY,
+    },
+    Scenario {
+        key: "latency-half-1",
+        title: "10 pairs, 1,200,000 messages/s, QoS 1, rounds of 0.1 ms",
+        arguments: HALF_OF_SATURATED_1,
+        quick: &[],
+        takes_seconds: true,
+        relay: true,
+        mosquitto: false,
         metrics: LATENCY,
     },
     load(
@@ -163,13 +222,26 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         false,
         &["fan-in", "--wildcard"],
     ),
+    filters(
+        "wildcard-few",
+        "1,000 wildcard filters, 3 match, QoS 0",
+        &["wildcard", "--filters", "1000"],
+    ),
     Scenario {
+        mosquitto: true,
         quick: &["--filters", "10000"],
-        ..load(
+        ..filters(
             "wildcard",
             "100,000 wildcard filters, 3 match, QoS 0",
-            false,
             &["wildcard"],
+        )
+    },
+    Scenario {
+        quick: &["--filters", "20000"],
+        ..filters(
+            "wildcard-many",
+            "1,000,000 wildcard filters, 3 match, QoS 0",
+            &["wildcard", "--filters", "1000000"],
         )
     },
     Scenario {
@@ -179,6 +251,7 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &[],
         takes_seconds: true,
         relay: true,
+        mosquitto: true,
         metrics: STORM,
     },
     Scenario {
@@ -188,6 +261,7 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &["--clients", "500", "--seconds", "1"],
         takes_seconds: false,
         relay: true,
+        mosquitto: true,
         metrics: STORM,
     },
     Scenario {
@@ -197,6 +271,7 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &["--clients", "500"],
         takes_seconds: false,
         relay: true,
+        mosquitto: true,
         metrics: &[
             metric("memory", "before", "resident KiB with no client", 1024.0, 0),
             metric("memory", "bytes_each", "bytes per client", 1.0, 0),
@@ -209,6 +284,7 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &["--messages", "2000"],
         takes_seconds: false,
         relay: false,
+        mosquitto: true,
         metrics: &[
             metric(
                 "store",
@@ -234,6 +310,7 @@ pub(super) const SCENARIOS: [Scenario; 18] = [
         quick: &["--messages", "50"],
         takes_seconds: false,
         relay: false,
+        mosquitto: true,
         metrics: &[
             metric(
                 "queue",
