@@ -8,6 +8,7 @@ mod filter_table;
 mod group;
 mod hashing;
 mod index;
+mod looks;
 mod shapes;
 mod slab;
 mod split;
@@ -23,6 +24,8 @@ pub use target::{SessionRef, SubscriptionOptions, Target};
 use group::Groups;
 use hashing::Hashing;
 use index::{Index, Scratch};
+use looks::Prepared;
+use shapes::LevelEnds;
 use subscribers::Subscribers;
 
 /// All subscriptions of all sessions.
@@ -56,7 +59,18 @@ pub struct Matches {
     pub targets: Vec<Target>,
     /// The matching shared groups.
     pub groups: Vec<GroupMatch>,
+    /// Apart, since matches are taken out of their place and put back for each message.
+    work: Option<Box<Work>>,
+}
+
+/// Memory that look-ups use again.
+#[derive(Debug, Default)]
+struct Work {
     scratch: Scratch,
+    /// Topics that are about to be routed.
+    ahead: Prepared,
+    /// The topic that is routed, if it is none of those.
+    alone: Prepared,
 }
 
 impl Matches {
@@ -137,18 +151,68 @@ impl RoutingTable {
     ///
     /// No Local is left to the caller, and does not apply to shared groups.
     pub fn route(&self, topic: &str, matches: &mut Matches) {
+        if self.has_shapes() {
+            self.route_with_shapes(topic, matches);
+            return;
+        }
         let Matches {
             targets,
             groups,
-            scratch,
+            work,
         } = matches;
+        let scratch = &mut work.get_or_insert_default().scratch;
         let hashing = &self.hashing;
         let hash = hashing.text(topic);
+        let mut each = |list: &Subscribers| targets.extend_from_slice(list.as_slice());
         self.subscriptions
-            .visit(topic, hash, hashing, scratch, &mut |list: &Subscribers| {
-                targets.extend_from_slice(list.as_slice());
-            });
-        self.groups.route(topic, hash, hashing, scratch, groups);
+            .visit(topic, hash, hashing, scratch, &mut each);
+        self.groups
+            .route(topic, hash, None, hashing, scratch, groups);
+    }
+
+    /// The same where there are very many filters with wildcards.
+    fn route_with_shapes(&self, topic: &str, matches: &mut Matches) {
+        let Matches {
+            targets,
+            groups,
+            work,
+        } = matches;
+        let Work {
+            scratch,
+            ahead,
+            alone,
+        } = &mut **work.get_or_insert_default();
+        let prepared = match ahead.take(topic, self.version) {
+            Some(prepared) => Some(prepared),
+            None => {
+                alone.begin(self.version);
+                self.take_down(topic, alone);
+                alone.take(topic, self.version)
+            }
+        };
+        let Some((hash, plain, shared)) = prepared else {
+            return;
+        };
+        let hashing = &self.hashing;
+        let mut each = |list: &Subscribers| targets.extend_from_slice(list.as_slice());
+        self.subscriptions
+            .visit_looks(topic, hash, plain, hashing, scratch, &mut each);
+        self.groups
+            .route(topic, hash, Some(shared), hashing, scratch, groups);
+    }
+
+    fn has_shapes(&self) -> bool {
+        self.subscriptions.has_shapes() || self.groups.filters().has_shapes()
+    }
+
+    fn take_down(&self, topic: &str, prepared: &mut Prepared) {
+        let ends = LevelEnds::of(topic);
+        prepared.add(
+            topic,
+            &self.hashing,
+            |writer| self.subscriptions.looks(topic, &ends, writer),
+            |writer| self.groups.filters().looks(topic, &ends, writer),
+        );
     }
 
     /// Whether it is so large that looking for a topic waits for memory.
@@ -157,12 +221,27 @@ impl RoutingTable {
         self.subscriptions_count + self.groups.members_count() > LARGE_FROM
     }
 
-    /// Makes [`Self::route`] of these topics faster, if that happens soon: what it will read is read
-    /// here, for all of them at once.
+    /// Makes [`Self::route`] of these topics faster, if that happens soon and in their order.
+    ///
+    /// A look-up waits for one part of the memory after the other. Here all that those of several topics
+    /// will read is read at once, and none waits for another.
     pub fn prepare(&self, topics: &[&str], matches: &mut Matches) {
-        let Matches { scratch, .. } = matches;
-        let read = self.subscriptions.touch(topics, &self.hashing, scratch);
-        black_box(read ^ self.groups.touch(topics, &self.hashing, scratch));
+        let ahead = &mut matches.work.get_or_insert_default().ahead;
+        ahead.begin(self.version);
+        for topic in topics {
+            self.take_down(topic, ahead);
+        }
+        let shared = self.groups.filters();
+        let mut read = 0;
+        for topic in ahead.topics() {
+            read ^= self.subscriptions.touch_exact(topic.hash) ^ shared.touch_exact(topic.hash);
+        }
+        for topic in ahead.topics() {
+            read ^= self.subscriptions.touch(ahead.looks(&topic.plain));
+            read ^= shared.touch(ahead.looks(&topic.shared));
+        }
+        // So that the compiler leaves the reading in.
+        black_box(read);
     }
 
     /// Another number after every change: while it stays, a topic matches what it matched.

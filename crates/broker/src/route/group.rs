@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::hashing::Hashing;
 use super::index::{Index, Leaf, Scratch};
+use super::looks::Looks;
 use super::slab::Slab;
 use super::split::{Split, shrink_vec};
 use super::subscribers::{Put, TargetList};
@@ -256,7 +257,7 @@ pub(super) struct Groups {
 
 /// The groups of one filter, each of which knows its place here.
 #[derive(Default)]
-struct Slots(SmallVec<[u32; 4]>);
+pub(super) struct Slots(SmallVec<[u32; 4]>);
 
 impl Leaf for Slots {
     fn is_empty(&self) -> bool {
@@ -353,16 +354,18 @@ impl Groups {
         true
     }
 
-    /// See [`Index::touch`].
-    pub(super) fn touch(&self, topics: &[&str], hashing: &Hashing, scratch: &mut Scratch) -> u8 {
-        self.by_filter.touch(topics, hashing, scratch)
+    /// The filters of all groups.
+    pub(super) const fn filters(&self) -> &Index<Slots> {
+        &self.by_filter
     }
 
-    /// Appends the groups whose filter matches `topic`, with the member that each chooses.
+    /// Appends the groups whose filter matches `topic`, with the member that each chooses. `looks`, if
+    /// there are tables for shapes anywhere.
     pub(super) fn route(
         &self,
         topic: &str,
         topic_hash: u64,
+        looks: Option<Looks<'_>>,
         hashing: &Hashing,
         scratch: &mut Scratch,
         matches: &mut Vec<GroupMatch>,
@@ -370,10 +373,16 @@ impl Groups {
         if self.members_count == 0 {
             return;
         }
-        let index = &self.by_filter;
-        index.visit(topic, topic_hash, hashing, scratch, &mut |slots: &Slots| {
+        let mut each = |slots: &Slots| {
             matches.extend(slots.0.iter().filter_map(|&slot| self.choose(slot)));
-        });
+        };
+        let index = &self.by_filter;
+        match looks {
+            None => index.visit(topic, topic_hash, hashing, scratch, &mut each),
+            Some(looks) => {
+                index.visit_looks(topic, topic_hash, looks, hashing, scratch, &mut each);
+            }
+        }
     }
 
     /// Lets a group choose.

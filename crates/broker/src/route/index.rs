@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 
 use super::filter_table::FilterTable;
 use super::hashing::Hashing;
-use super::shapes::{Place, Shape, Shapes, Step};
+use super::looks::{Looks, Writer};
+use super::shapes::{LevelEnds, Shape, Shapes, Step};
 use super::slab::Slab;
 use super::split::Split;
 
@@ -58,8 +59,6 @@ struct Edge {
 pub(super) struct Scratch {
     levels: Vec<Level>,
     later: Vec<Later>,
-    /// A filter that would match.
-    text: Vec<u8>,
 }
 
 /// One level of the topic: where it stands and its hash.
@@ -108,21 +107,25 @@ impl<L: Leaf> Index<L> {
         if !has_wildcard(filter) {
             return change(self.exact.leaf(filter, hashing));
         }
-        let is_in_table = match self.shapes.place(filter, hashing) {
-            Place::Table => true,
-            Place::TableIfNew => !self.is_in_trie(filter, hashing),
-            Place::Trie => false,
-        };
-        if is_in_table && let Some(leaf) = self.shapes.leaf(filter, hashing) {
+        if let Some(leaf) = self.shapes.leaf(filter, hashing) {
             return change(leaf);
         }
         let leaf = self.wild_leaf(filter, hashing);
         let is_new = leaf.is_empty();
         let result = change(leaf);
         if is_new {
-            self.shapes.count_in_trie(filter, hashing, true);
+            for filter in self.shapes.note_in_trie(filter, hashing) {
+                self.move_to_table(&filter, hashing);
+            }
         }
         result
+    }
+
+    fn move_to_table(&mut self, filter: &str, hashing: &Hashing) {
+        let moved = self.edit_trie(filter, hashing, std::mem::take);
+        if let (Some(moved), Some(leaf)) = (moved, self.shapes.leaf(filter, hashing)) {
+            *leaf = moved;
+        }
     }
 
     /// Changes the leaf of `filter`, if there is one, and forgets the filter if its leaf is empty
@@ -137,8 +140,19 @@ impl<L: Leaf> Index<L> {
             return self.exact.edit(filter, hashing, change);
         }
         match self.shapes.edit(filter, hashing, change) {
-            Ok(result) => Some(result),
-            Err(change) => self.edit_wild(filter, hashing, change),
+            Ok(result) => result,
+            Err(change) => {
+                let mut is_gone = false;
+                let result = self.edit_trie(filter, hashing, |leaf| {
+                    let result = change(leaf);
+                    is_gone = leaf.is_empty();
+                    result
+                });
+                if is_gone {
+                    self.shapes.note_gone(filter, hashing);
+                }
+                result
+            }
         }
     }
 
@@ -146,7 +160,8 @@ impl<L: Leaf> Index<L> {
     ///
     /// The order is Mosquitto's, which clients with overlapping subscriptions see: at every level
     /// the literal branch first, inside it a deeper `#` before what ends there, then `+`, then
-    /// `#`. `topic_hash` is [`Hashing::text`] of the topic.
+    /// `#`. `topic_hash` is [`Hashing::text`] of the topic. With [`Self::has_shapes`] this is not all:
+    /// there [`Self::visit_looks`] is to be called.
     pub(super) fn visit<'a>(
         &'a self,
         topic: &str,
@@ -156,10 +171,6 @@ impl<L: Leaf> Index<L> {
         each: &mut impl FnMut(&'a L),
     ) {
         let exact = self.exact.find(topic.as_bytes(), topic_hash);
-        if !self.shapes.is_empty() {
-            self.visit_all(exact, topic, hashing, scratch, each);
-            return;
-        }
         if self.root.is_bare() {
             if let Some(leaf) = exact {
                 each(leaf);
@@ -185,45 +196,45 @@ impl<L: Leaf> Index<L> {
         self.visit_later(topic, hashing, scratch, &mut each);
     }
 
-    /// Reads what [`Self::visit`] of these topics will read of large tables, so that it is in a cache then.
-    ///
-    /// A visit waits for one part of the memory after the other; here nothing waits for what another
-    /// topic or table needs. What comes out means nothing.
-    pub(super) fn touch(&self, topics: &[&str], hashing: &Hashing, scratch: &mut Scratch) -> u8 {
-        let mut looks: SmallVec<[(usize, u64); 32]> = SmallVec::new();
-        for topic in topics {
-            self.shapes
-                .looks(topic, hashing, &mut scratch.text, &mut |table, hash| {
-                    looks.push((table, hash));
-                });
-        }
-        let mut read = 0;
-        if !self.exact.is_empty() {
-            for topic in topics {
-                read ^= self.exact.touch(hashing.text(topic));
-            }
-        }
-        for (table, hash) in looks {
-            read ^= self.shapes.touch(table, hash);
-        }
-        read
+    /// Whether there are tables for shapes, and a visit is to be told what to look for there.
+    pub(super) fn has_shapes(&self) -> bool {
+        !self.shapes.is_empty()
     }
 
-    /// [`Self::visit`] where filters are in tables for their shapes: what is found there and in the trie is put
-    /// in order.
-    fn visit_all<'a>(
+    /// Takes down what [`Self::visit_looks`] of `topic` has to look for.
+    pub(super) fn looks(&self, topic: &str, ends: &LevelEnds, writer: &mut Writer<'_>) {
+        self.shapes.looks(topic, ends, writer);
+    }
+
+    /// Reads what a look for this topic without wildcards will read, so that it is in a cache then. What
+    /// comes out means nothing.
+    pub(super) fn touch_exact(&self, topic_hash: u64) -> u8 {
+        self.exact.touch(topic_hash)
+    }
+
+    /// The same for filters with wildcards.
+    pub(super) fn touch(&self, looks: Looks<'_>) -> u8 {
+        let read = looks
+            .iter()
+            .map(|(look, _)| self.shapes.touch(look.table, look.hash));
+        read.fold(0, |all, read| all ^ read)
+    }
+
+    /// [`Self::visit`] with what to look for in tables for shapes; what is found there and in the trie is
+    /// put in order.
+    pub(super) fn visit_looks<'a>(
         &'a self,
-        exact: Option<&'a L>,
         topic: &str,
+        topic_hash: u64,
+        looks: Looks<'_>,
         hashing: &Hashing,
         scratch: &mut Scratch,
         each: &mut impl FnMut(&'a L),
     ) {
         let mut found: SmallVec<[(Shape, &'a L); 16]> = SmallVec::new();
         let mut keep = |shape, leaf| found.push((shape, leaf));
-        self.shapes
-            .visit(topic, hashing, &mut scratch.text, &mut keep);
-        if let Some(leaf) = exact {
+        self.shapes.visit(looks, &mut keep);
+        if let Some(leaf) = self.exact.find(topic.as_bytes(), topic_hash) {
             let depth = topic.bytes().filter(|&byte| byte == b'/').count() + 1;
             keep(Shape::default().then(depth, Step::End), leaf);
         }
@@ -347,18 +358,6 @@ impl<L: Leaf> Index<L> {
         }
     }
 
-    fn is_in_trie(&self, filter: &str, hashing: &Hashing) -> bool {
-        let (path, end) = split_hash(filter);
-        let mut id = ROOT;
-        for level in levels(path) {
-            let Some(child) = self.step(id, level, hashing) else {
-                return false;
-            };
-            id = child;
-        }
-        self.node(id).is_some_and(|node| !node.leaf(end).is_empty())
-    }
-
     /// The leaf of a filter with wildcards; makes what is missing on the way.
     fn wild_leaf(&mut self, filter: &str, hashing: &Hashing) -> &mut L {
         let (path, end) = split_hash(filter);
@@ -400,7 +399,7 @@ impl<L: Leaf> Index<L> {
         child
     }
 
-    fn edit_wild<R>(
+    fn edit_trie<R>(
         &mut self,
         filter: &str,
         hashing: &Hashing,
@@ -418,9 +417,6 @@ impl<L: Leaf> Index<L> {
             return None;
         }
         let result = change(leaf);
-        if leaf.is_empty() {
-            self.shapes.count_in_trie(filter, hashing, false);
-        }
         let parents = ids.into_iter().rev();
         for (parent, level) in parents.zip(levels(path).rev()) {
             if !self.node(id).is_some_and(Node::is_bare) {
@@ -470,13 +466,6 @@ impl<L: Leaf> Index<L> {
 impl<L: Leaf> Node<L> {
     fn plus(&self) -> Option<u32> {
         self.plus.checked_sub(1)
-    }
-
-    fn leaf(&self, end: End) -> &L {
-        match end {
-            End::Here => &self.end,
-            End::Hash => &self.hash,
-        }
     }
 
     fn leaf_mut(&mut self, end: End) -> &mut L {

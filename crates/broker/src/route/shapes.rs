@@ -6,14 +6,16 @@
 //! match it, and one look in a table finds it. The looks for several shapes do not wait for each
 //! other.
 //!
-//! A few filters of a shape stay in the trie, since a look for each of many shapes would cost more
-//! than the walk.
+//! Where there are few filters of a shape they are in the trie: a look for each of many shapes would
+//! cost more than the walk.
 
 use hashbrown::HashTable;
 
 use super::filter_table::FilterTable;
 use super::hashing::Hashing;
 use super::index::Leaf;
+use super::looks::{Looks, Writer};
+use super::split::shrink_table;
 
 /// Where a filter has its wildcards, and how many levels.
 ///
@@ -77,13 +79,21 @@ impl Shape {
 
 /// The shapes of all filters with wildcards, and the filters of those that have many.
 pub(super) struct Shapes<L> {
-    /// How many filters of a shape are in the trie. A shape that has none does not stand here.
-    in_trie: HashTable<(Shape, u32)>,
+    /// Shapes whose filters are in the trie. One that has none does not stand here.
+    in_trie: HashTable<Few>,
     /// In the order of shapes; none is empty.
     tables: Vec<ShapeTable<L>>,
 }
 
-/// The filters of one shape, but for those that came first.
+/// A shape whose filters are in the trie.
+struct Few {
+    shape: Shape,
+    count: u32,
+    /// The filters, until they are too many for the trie. Where no table was free for them then, they stay.
+    filters: Vec<Box<str>>,
+}
+
+/// All filters of one shape.
 struct ShapeTable<L> {
     shape: Shape,
     /// Levels before the end, or before `#`.
@@ -92,16 +102,6 @@ struct ShapeTable<L> {
     plus: u32,
     ends_with_hash: bool,
     filters: FilterTable<L>,
-}
-
-/// Where a filter with wildcards belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In the table for its shape.
-    Table,
-    /// In the trie if it is there already, else in the table.
-    TableIfNew,
-    Trie,
 }
 
 impl<L: Leaf> Shapes<L> {
@@ -117,135 +117,109 @@ impl<L: Leaf> Shapes<L> {
         self.tables.is_empty()
     }
 
-    /// Where a filter is, or where it is to be if it is new.
-    pub(super) fn place(&self, filter: &str, hashing: &Hashing) -> Place {
-        let Some(shape) = Shape::of(filter) else {
-            return Place::Trie;
-        };
-        match self.table_at(shape) {
-            Ok(at) => {
-                let filters = &self.tables[at].filters;
-                let hash = hashing.text(filter);
-                match filters.find(filter.as_bytes(), hash) {
-                    Some(_) => Place::Table,
-                    None => Place::TableIfNew,
-                }
-            }
-            Err(_) if self.tables.len() < TABLES_MAX => {
-                let count = self
-                    .in_trie
-                    .find(hashing.shape(shape), |known| known.0 == shape)
-                    .map_or(0, |known| known.1);
-                if count >= TABLE_FROM {
-                    Place::TableIfNew
-                } else {
-                    Place::Trie
-                }
-            }
-            Err(_) => Place::Trie,
-        }
-    }
-
-    /// The leaf of a filter in the table for its shape, which is an empty one if the filter is new there.
-    ///
-    /// `None` for a filter that has no shape.
+    /// The leaf of a filter, if there is a table for its shape; an empty one if the filter is new.
     pub(super) fn leaf(&mut self, filter: &str, hashing: &Hashing) -> Option<&mut L> {
-        let shape = Shape::of(filter)?;
-        let at = self.table_at(shape).unwrap_or_else(|at| {
-            self.tables.insert(at, ShapeTable::new(shape));
-            at
-        });
+        if self.tables.is_empty() {
+            return None;
+        }
+        let at = self.table_at(Shape::of(filter)?).ok()?;
         Some(self.tables.get_mut(at)?.filters.leaf(filter, hashing))
     }
 
-    /// Counts a filter that came to the trie, or has left it.
-    pub(super) fn count_in_trie(&mut self, filter: &str, hashing: &Hashing, is_there: bool) {
+    /// Notes a filter that is new in the trie. What comes back is to be moved from there to tables.
+    pub(super) fn note_in_trie(&mut self, filter: &str, hashing: &Hashing) -> Vec<Box<str>> {
+        let Some(shape) = Shape::of(filter) else {
+            return Vec::new();
+        };
+        let is_it = |few: &Few| few.shape == shape;
+        let mut entry = self
+            .in_trie
+            .entry(hashing.shape(shape), is_it, |few| hashing.shape(few.shape))
+            .or_insert_with(|| Few {
+                shape,
+                count: 0,
+                filters: Vec::new(),
+            });
+        let few = entry.get_mut();
+        if few.filters.len() == few.count as usize {
+            few.filters.push(filter.into());
+        }
+        few.count += 1;
+        if few.filters.len() < TABLE_FROM {
+            return Vec::new();
+        }
+        let filters = std::mem::take(&mut few.filters);
+        if self.tables.len() >= TABLES_MAX {
+            return Vec::new();
+        }
+        entry.remove();
+        if let Err(at) = self.table_at(shape) {
+            self.tables.insert(at, ShapeTable::new(shape));
+        }
+        filters
+    }
+
+    /// Forgets a filter that was in the trie.
+    pub(super) fn note_gone(&mut self, filter: &str, hashing: &Hashing) {
         let Some(shape) = Shape::of(filter) else {
             return;
         };
-        let mut known = self
-            .in_trie
-            .entry(
-                hashing.shape(shape),
-                |known| known.0 == shape,
-                |known| hashing.shape(known.0),
-            )
-            .or_insert((shape, 0));
-        let count = &mut known.get_mut().1;
-        if is_there {
-            *count += 1;
+        let is_it = |few: &Few| few.shape == shape;
+        let Ok(mut entry) = self.in_trie.find_entry(hashing.shape(shape), is_it) else {
             return;
+        };
+        let few = entry.get_mut();
+        few.count -= 1;
+        if let Some(at) = few.filters.iter().position(|known| **known == *filter) {
+            few.filters.swap_remove(at);
         }
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            known.remove();
-            super::split::shrink_table(&mut self.in_trie, |known| hashing.shape(known.0));
+        if few.count == 0 {
+            entry.remove();
+            shrink_table(&mut self.in_trie, |few| hashing.shape(few.shape));
         }
     }
 
     /// Changes the leaf of a filter that is in its shape's table.
     ///
-    /// `change` is given back if it is not there.
+    /// `change` is given back if there is no table for it.
     pub(super) fn edit<R, C: FnOnce(&mut L) -> R>(
         &mut self,
         filter: &str,
         hashing: &Hashing,
         change: C,
-    ) -> Result<R, C> {
+    ) -> Result<Option<R>, C> {
         let Some(at) = Shape::of(filter).and_then(|shape| self.table_at(shape).ok()) else {
             return Err(change);
         };
         let filters = &mut self.tables[at].filters;
-        let mut change = Some(change);
-        let result = filters.edit(filter, hashing, |leaf| {
-            change.take().map(|change| change(leaf))
-        });
+        let result = filters.edit(filter, hashing, change);
         if filters.is_empty() {
             self.tables.remove(at);
             self.tables.shrink_to_fit();
         }
-        match (result.flatten(), change) {
-            (Some(result), _) => Ok(result),
-            (None, Some(change)) => Err(change),
-            (None, None) => unreachable!("a change that was made has a result"),
-        }
+        Ok(result)
     }
 
-    /// Shows `each` the leaves of all filters that match `topic` and are here, in the order of their
-    /// shapes.
-    pub(super) fn visit<'a>(
-        &'a self,
-        topic: &str,
-        hashing: &Hashing,
-        text: &mut Vec<u8>,
-        each: &mut impl FnMut(Shape, &'a L),
-    ) {
-        let ends = LevelEnds::of(topic);
-        for table in &self.tables {
-            if !table.fits(topic, &ends) {
+    /// Shows `each` the leaves of all filters that a topic matches and are here, in the order of their
+    /// shapes. `looks` are what [`Self::looks`] took down for it.
+    pub(super) fn visit<'a>(&'a self, looks: Looks<'_>, each: &mut impl FnMut(Shape, &'a L)) {
+        for (look, text) in looks.iter() {
+            let Some(table) = self.tables.get(look.table) else {
                 continue;
-            }
-            table.write_filter(topic.as_bytes(), &ends, text);
-            if let Some(leaf) = table.filters.find(text, hashing.bytes(text)) {
+            };
+            if let Some(leaf) = table.filters.find(text, look.hash) {
                 each(table.shape, leaf);
             }
         }
     }
 
-    /// The looks that [`Self::visit`] will take: hashes, with the number of the table for
-    /// [`Self::touch`].
-    pub(super) fn looks(
-        &self,
-        topic: &str,
-        hashing: &Hashing,
-        text: &mut Vec<u8>,
-        each: &mut impl FnMut(usize, u64),
-    ) {
-        let ends = LevelEnds::of(topic);
+    /// Takes down which filters would match `topic`.
+    pub(super) fn looks(&self, topic: &str, ends: &LevelEnds, writer: &mut Writer<'_>) {
         for (number, table) in self.tables.iter().enumerate() {
-            if table.fits(topic, &ends) {
-                table.write_filter(topic.as_bytes(), &ends, text);
-                each(number, hashing.bytes(text));
+            if table.fits(topic, ends) {
+                writer.add(number, |text| {
+                    table.write_filter(topic.as_bytes(), ends, text);
+                });
             }
         }
     }
@@ -276,9 +250,15 @@ impl<L: Leaf> Shapes<L> {
             .iter()
             .map(|table| table.filters.allocated_bytes())
             .sum();
+        let few: usize = self
+            .in_trie
+            .iter()
+            .map(|few| few.filters.capacity() * size_of::<Box<str>>())
+            .sum();
         tables
             + self.tables.capacity() * size_of::<ShapeTable<L>>()
             + self.in_trie.allocation_size()
+            + few
     }
 }
 
@@ -319,9 +299,8 @@ impl<L: Leaf> ShapeTable<L> {
         fits && !(self.shape.step(0) != Step::Literal && topic.starts_with('$'))
     }
 
-    /// Writes the text of the one filter of this shape that matches `topic`.
+    /// Appends the text of the one filter of this shape that matches `topic`.
     fn write_filter(&self, topic: &[u8], ends: &LevelEnds, text: &mut Vec<u8>) {
-        text.clear();
         let mut copied = 0;
         let mut plus = self.plus;
         while plus > 0 {
@@ -343,14 +322,14 @@ impl<L: Leaf> ShapeTable<L> {
 }
 
 /// Where the first levels of a topic end.
-struct LevelEnds {
+pub(super) struct LevelEnds {
     ends: [u16; STEPS_MAX],
     /// Levels of the topic, at most [`STEPS_MAX`].
     count: usize,
 }
 
 impl LevelEnds {
-    fn of(topic: &str) -> Self {
+    pub(super) fn of(topic: &str) -> Self {
         let mut ends = [0; STEPS_MAX];
         let mut count = 0;
         for (at, byte) in topic.bytes().enumerate() {
@@ -381,8 +360,8 @@ impl LevelEnds {
 
 /// Levels that a shape describes, its end included.
 const STEPS_MAX: usize = 32;
-/// So many filters of a shape are in the trie before it has a table.
-const TABLE_FROM: u32 = if cfg!(test) { 2 } else { 256 };
+/// So many filters have a table for their shape.
+const TABLE_FROM: usize = if cfg!(test) { 3 } else { 64 };
 /// Each topic is looked for in every table whose shape it fits: there must not be many, however clients
 /// choose their filters.
 const TABLES_MAX: usize = if cfg!(test) { 4 } else { 16 };
