@@ -461,6 +461,11 @@ impl<'a, 's> Core<'a, 's> {
             return Ok(None);
         }
         match self.session.acknowledge(kind, id, reason.is_failure()) {
+            // PUBREC had said yes. That the broker knows the identifier no more only says that an earlier
+            // connection took its PUBCOMP along.
+            Acked::Finished if kind == AckKind::PubComp => {
+                Ok(Some(Found::Delivered(id, ReasonCode::SUCCESS)))
+            }
             Acked::Finished => Ok(Some(Found::Delivered(id, reason))),
             Acked::Unknown if kind == AckKind::PubRec && !reason.is_failure() => {
                 // The broker waits for the end of something that this session knows nothing of.
