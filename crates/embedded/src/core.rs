@@ -8,13 +8,20 @@ use midge_codec::{
 };
 use midge_proto::{Answer, Fault, KeepAlive, Time};
 
+use crate::aliases::Aliases as _;
+use crate::authentication::Exchange as _;
+use crate::extras::{Extras, Parts};
 use crate::outbox::{Outbox, RESERVED, move_down};
 use crate::session::{Acked, Awaits};
 use crate::{Accepted, Buffers, Message, Options, PacketId, QueueError, Session};
 
+mod aliases;
+mod exchange;
+
 /// The state of one connection.
-pub(crate) struct Core<'a, 's> {
+pub(crate) struct Core<'a, 's, X> {
     pub(crate) session: &'a mut Session<'s>,
+    pub(crate) extras: X,
     /// CONNACK said yes.
     is_accepted: bool,
     /// As the caller said last.
@@ -64,7 +71,8 @@ pub(crate) struct Frame {
 /// What is handed to the application, as long as nothing is borrowed.
 #[derive(Clone, Copy)]
 pub(crate) enum Found {
-    /// PUBLISH, SUBACK or UNSUBACK.
+    /// PUBLISH, SUBACK or UNSUBACK; AUTH at the end of an exchange; PUBREC or PUBREL if the session has to be
+    /// saved.
     Packet(Frame),
     Delivered(PacketId, ReasonCode),
     /// The goal is reached.
@@ -91,18 +99,20 @@ pub(crate) enum Want {
     Fail(Failure),
 }
 
-impl<'a, 's> Core<'a, 's> {
+impl<'a, 's, X: Extras> Core<'a, 's, X> {
     /// Begins with CONNECT.
     pub(crate) fn new(
         now: Time,
         session: &'a mut Session<'s>,
         buffers: Buffers<'a>,
         options: &Options<'_>,
+        extras: X,
     ) -> Result<Self, QueueError> {
         session.begin();
         let receive_bytes = u32::try_from(buffers.receive.len()).unwrap_or(u32::MAX);
         let mut core = Self {
             session,
+            extras,
             is_accepted: false,
             now,
             keep_alive: KeepAlive::new(options.keep_alive_secs, now),
@@ -133,31 +143,60 @@ impl<'a, 's> Core<'a, 's> {
     fn introduce(&mut self, options: &Options<'_>, receive_bytes: u32) -> Result<(), QueueError> {
         let version = self.session.version();
         let received_max = u16::try_from(self.session.received_max()).unwrap_or(u16::MAX);
-        let properties = [
-            Property::MaximumPacketSize(receive_bytes.max(1)),
-            Property::SessionExpiryInterval(options.session_expiry_secs),
-            // Without room for any, none of QoS 2 is expected, and QoS 1 needs none.
-            Property::ReceiveMaximum(received_max),
-        ];
-        let count = if received_max == 0 { 2 } else { 3 };
-        let connect = Connect {
-            version,
-            bridge: false,
-            clean_start: options.clean_start,
-            keep_alive: options.keep_alive_secs,
-            properties: Properties::from_list(properties.get(..count).unwrap_or_default()),
-            client_id: options.client_id,
-            will: options.will,
-            user_name: options.user_name,
-            password: options.password,
-        };
         if !version.has_properties() && options.password.is_some() && options.user_name.is_none() {
             return Err(QueueError::Invalid(
                 "3.1.1 has no password without user name",
             ));
         }
-        self.outbox
-            .queue(0, usize::MAX, |sink| connect.encode(sink))
+        let common = [
+            Property::MaximumPacketSize(receive_bytes.max(1)),
+            Property::SessionExpiryInterval(options.session_expiry_secs),
+            // Without room for any, none of QoS 2 is expected, and QoS 1 needs none.
+            Property::ReceiveMaximum(received_max),
+        ];
+        let end = if received_max == 0 { 2 } else { 3 };
+        let outbox = &mut self.outbox;
+        let mut queue = |properties| {
+            let connect = Connect {
+                version,
+                bridge: false,
+                clean_start: options.clean_start,
+                keep_alive: options.keep_alive_secs,
+                properties: Properties::from_list(properties),
+                client_id: options.client_id,
+                will: options.will,
+                user_name: options.user_name,
+                password: options.password,
+            };
+            outbox.queue(0, usize::MAX, |sink| connect.encode(sink))
+        };
+        if !<X as Parts>::Aliases::IS_USED && !<X as Parts>::Exchange::IS_USED {
+            return queue(common.get(..end).unwrap_or_default());
+        }
+        if !version.has_properties() && <X as Parts>::Exchange::IS_USED {
+            return Err(QueueError::Invalid("3.1.1 has no authentication methods"));
+        }
+        let aliases_max = self.extras.aliases().incoming_max();
+        let exchange = self.extras.exchange_mut();
+        exchange.set_under_way(true);
+        let method = exchange.method();
+        let data = exchange.begin();
+        let [size, expiry, receive] = common;
+        let properties = [
+            Property::AuthenticationData(data.unwrap_or_default()),
+            Property::AuthenticationMethod(method),
+            // 0 may be said or not.
+            Property::TopicAliasMaximum(aliases_max),
+            size,
+            expiry,
+            receive,
+        ];
+        let begin = if <X as Parts>::Exchange::IS_USED {
+            usize::from(data.is_none())
+        } else {
+            2
+        };
+        queue(properties.get(begin..3 + end).unwrap_or_default())
     }
 
     /// What has to happen for `goal`.
@@ -230,6 +269,9 @@ impl<'a, 's> Core<'a, 's> {
             && goal != Goal::Accepted
             && let Some(entry) = self.session.due(self.receive_maximum)
         {
+            if <X as Parts>::Aliases::IS_USED && self.queue_by_alias(&entry) {
+                return true;
+            }
             self.sending = Some((entry.id, 0));
         }
         self.sending.is_some()
@@ -330,6 +372,7 @@ impl<'a, 's> Core<'a, 's> {
             | PacketType::UnsubAck
             | PacketType::PingResp => self.is_accepted,
             PacketType::Disconnect => self.is_accepted && self.session.version().has_properties(),
+            PacketType::Auth => <X as Parts>::Exchange::IS_USED,
             _ => false,
         }
     }
@@ -359,6 +402,7 @@ impl<'a, 's> Core<'a, 's> {
                 };
                 (Awaits::UnsubAck, answer.packet_id)
             }
+            PacketType::Auth if <X as Parts>::Exchange::IS_USED => return self.take_auth(frame),
             PacketType::Disconnect => {
                 return Err(match Disconnect::decode(version, body) {
                     Ok(disconnect) => self.fail(Failure::Disconnected(disconnect.reason)),
@@ -399,11 +443,17 @@ impl<'a, 's> Core<'a, 's> {
                 Property::MaximumQos(0) => accepted.maximum_qos = QoS::AtMostOnce,
                 Property::MaximumQos(_) => accepted.maximum_qos = QoS::AtLeastOnce,
                 Property::RetainAvailable(available) => accepted.retain_available = available > 0,
+                Property::TopicAliasMaximum(count) if <X as Parts>::Aliases::IS_USED => {
+                    self.extras.aliases_mut().allow(count);
+                }
                 _ => {}
             }
         }
         if !accepted.session_present {
             self.session.forget_received();
+        }
+        if <X as Parts>::Exchange::IS_USED {
+            self.take_proof(frame)?;
         }
         self.keep_alive = KeepAlive::new(self.accepted.keep_alive_secs, self.now);
         self.is_accepted = true;
@@ -420,11 +470,13 @@ impl<'a, 's> Core<'a, 's> {
             Ok(message) => message,
             Err(error) => return Err(self.malformed(frame.kind, error)),
         };
-        // No alias was offered, so the topic is there [MQTT5-3.1.2-26].
-        if message.topic.is_empty() {
+        let (qos, id) = (message.qos, message.packet_id);
+        if <X as Parts>::Aliases::IS_USED {
+            self.take_alias(frame)?;
+        } else if message.topic.is_empty() {
+            // No alias was offered, so the topic is there [MQTT5-3.1.2-26].
             return Err(self.misbehaved(ReasonCode::TOPIC_ALIAS_INVALID, "a topic alias"));
         }
-        let (qos, id) = (message.qos, message.packet_id);
         match (qos, id) {
             (QoS::AtLeastOnce, Some(id)) => self.owed = Some((AckKind::PubAck, id)),
             (QoS::ExactlyOnce, Some(id)) => {
@@ -452,6 +504,12 @@ impl<'a, 's> Core<'a, 's> {
         };
         let (id, reason) = (ack.packet_id, ack.reason);
         if kind == AckKind::PubRel {
+            if X::SAVED && self.session.release_received(id) {
+                // Were it answered first and then forgotten that it was released, a new message with this
+                // identifier would be taken for the old one.
+                self.owed = Some((AckKind::PubComp, id));
+                return Ok(Some(Found::Packet(*frame)));
+            }
             let reason = if self.session.release_received(id) {
                 ReasonCode::SUCCESS
             } else {
@@ -473,6 +531,8 @@ impl<'a, 's> Core<'a, 's> {
                 self.owe(AckKind::PubRel, id, reason);
                 Ok(None)
             }
+            // Were PUBREL sent first and then forgotten, the message would be published again.
+            Acked::Released if X::SAVED => Ok(Some(Found::Packet(*frame))),
             Acked::Released | Acked::Unknown => Ok(None),
         }
     }
@@ -547,21 +607,18 @@ impl<'a, 's> Core<'a, 's> {
         if message.retain && !self.accepted.retain_available {
             return Err(QueueError::Invalid("the broker does not retain messages"));
         }
+        let is_alias = |property| matches!(property, &Property::TopicAlias(_));
+        if message.properties.iter().any(is_alias) {
+            return Err(QueueError::Invalid("the client chooses topic aliases"));
+        }
         let length_max = self.length_max();
-        let encode = |packet_id, sink: &mut SliceSink<'_>| {
-            let publish = Publish {
-                dup: false,
-                qos: message.qos,
-                retain: message.retain,
-                topic: message.topic,
-                packet_id,
-                properties: Properties::from_list(message.properties),
-                payload: message.payload,
-            };
-            publish.encode(version, sink)
-        };
+        let encode =
+            |packet_id, sink: &mut SliceSink<'_>| message.with(packet_id).encode(version, sink);
         let awaits = match message.qos {
             QoS::AtMostOnce => {
+                if <X as Parts>::Aliases::IS_USED && self.queue_named(message) {
+                    return Ok(None);
+                }
                 self.outbox
                     .queue(RESERVED, length_max, |sink| encode(None, sink))?;
                 return Ok(None);

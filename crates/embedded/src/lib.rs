@@ -25,7 +25,7 @@
 //!     match client.next().await? {
 //!         Event::Message(message) => { /* message.topic, message.payload */ }
 //!         Event::Delivered { id, reason } => { /* the broker has it */ }
-//!         Event::Subscribed { .. } | Event::Unsubscribed { .. } => {}
+//!         _ => {}
 //!     }
 //! }
 //! # }
@@ -77,19 +77,25 @@
 #[cfg(test)]
 extern crate std;
 
+mod aliases;
+mod authentication;
 mod client;
 mod core;
 mod error;
 mod event;
+mod extras;
 mod options;
 mod outbox;
 mod session;
 
+pub use aliases::TopicAliases;
+pub use authentication::{Authentication, Authenticator, Unconvinced};
 pub use client::{Accepted, Buffers, Client};
 pub use error::{Error, QueueError};
 pub use event::Event;
+pub use extras::{Extras, With};
 pub use options::{Message, Options};
-pub use session::Session;
+pub use session::{RestoreError, Session};
 
 pub use embedded_io_async;
 pub use midge_codec::{

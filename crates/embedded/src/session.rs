@@ -7,6 +7,10 @@ use midge_codec::{AckKind, EncodeError, PacketType, SliceSink, Version};
 use crate::outbox::{move_down, written};
 use crate::{PacketId, QueueError};
 
+mod saved;
+
+pub use saved::RestoreError;
+
 /// The bytes before each packet: its length, its identifier, its state.
 const HEAD: usize = 5;
 

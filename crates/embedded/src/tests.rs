@@ -1,10 +1,13 @@
 //! The client on a simulated link: against the broker's own state machine, against a scripted broker, and
 //! against bytes that mean no good.
 
+mod aliases;
 mod hostile;
 mod link;
+mod power;
 mod promises;
 mod protocol;
+mod saved;
 #[path = "../../client/src/core/tests/shard.rs"]
 mod shard;
 
