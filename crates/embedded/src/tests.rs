@@ -2,6 +2,7 @@
 //! against bytes that mean no good.
 
 mod aliases;
+mod authentication;
 mod hostile;
 mod link;
 mod power;
