@@ -112,7 +112,7 @@ fn reason<T>(result: Result<T, Error<ErrorKind>>) -> ReasonCode {
     }
 }
 
-/// [MQTT5-4.12.0-3] [MQTT5-4.12.0-5] [MQTT5-4.12.1-1]
+/// [MQTT5-4.12.0-3] [MQTT5-4.12.1-1]
 #[test]
 fn an_exchange_is_gone_through_at_connect_and_again() {
     let mut memory = [[0; 64]; 2];
@@ -157,7 +157,6 @@ fn a_method_may_let_the_broker_begin() {
     assert_eq!(link.sent(), auth(0x19, "abc", ""));
 }
 
-/// [MQTT5-4.12.0-5]
 #[test]
 fn a_broker_that_does_not_keep_to_the_exchange_is_left() {
     let (astray, unconvinced) = (ReasonCode::PROTOCOL_ERROR, ReasonCode::NOT_AUTHORIZED);
