@@ -157,6 +157,12 @@ where
             // No event ends so.
             Found::Done => return Err(Error::Closed),
         };
+        if X::SAVED && matches!(frame.kind, PacketType::PubRec | PacketType::PubRel) {
+            return Ok(Event::SessionChanged);
+        }
+        if X::Exchange::IS_USED && frame.kind == PacketType::Auth {
+            return Ok(Event::Authenticated);
+        }
         let version = self.core.session.version();
         let body = self.core.body(&frame);
         // It was decoded before, so it can be.

@@ -380,6 +380,9 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
     fn deal(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
         let kind = frame.kind;
         let version = self.session.version();
+        if <X as Parts>::Exchange::IS_USED && kind == PacketType::Auth {
+            return self.take_auth(frame);
+        }
         let body = self.inbox.body(frame);
         let (awaits, id) = match kind {
             PacketType::ConnAck => return self.accept(frame),
@@ -402,7 +405,6 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
                 };
                 (Awaits::UnsubAck, answer.packet_id)
             }
-            PacketType::Auth if <X as Parts>::Exchange::IS_USED => return self.take_auth(frame),
             PacketType::Disconnect => {
                 return Err(match Disconnect::decode(version, body) {
                     Ok(disconnect) => self.fail(Failure::Disconnected(disconnect.reason)),
@@ -443,10 +445,12 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
                 Property::MaximumQos(0) => accepted.maximum_qos = QoS::AtMostOnce,
                 Property::MaximumQos(_) => accepted.maximum_qos = QoS::AtLeastOnce,
                 Property::RetainAvailable(available) => accepted.retain_available = available > 0,
-                Property::TopicAliasMaximum(count) if <X as Parts>::Aliases::IS_USED => {
-                    self.extras.aliases_mut().allow(count);
-                }
                 _ => {}
+            }
+            if <X as Parts>::Aliases::IS_USED
+                && let Property::TopicAliasMaximum(count) = property
+            {
+                self.extras.aliases_mut().allow(count);
             }
         }
         if !accepted.session_present {
