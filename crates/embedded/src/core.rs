@@ -2,21 +2,26 @@
 //! loop around it ([`Client`](crate::Client)) is the only code that is made for each transport.
 
 use midge_codec::{
-    Ack, AckKind, ConnAck, Connect, DecodeError, Disconnect, Filters, Header, PacketType,
-    Properties, Property, Publish, QoS, ReasonCode, Sink as _, SliceSink, SubAck, Subscribe,
-    Subscription, Subscriptions, UnsubAck, Unsubscribe, topic,
+    Ack, AckKind, DecodeError, Disconnect, Header, PacketType, Publish, QoS, ReasonCode, Sink as _,
+    SubAck, UnsubAck,
 };
 use midge_proto::{Answer, Fault, KeepAlive, Time};
 
 use crate::aliases::Aliases as _;
 use crate::authentication::Exchange as _;
 use crate::extras::{Extras, Parts};
-use crate::outbox::{Outbox, RESERVED, move_down};
+use crate::outbox::Outbox;
 use crate::session::{Acked, Awaits};
-use crate::{Accepted, Buffers, Message, Options, PacketId, QueueError, Session};
+use crate::{Accepted, Buffers, Options, PacketId, QueueError, Session};
 
 mod aliases;
+mod connect;
 mod exchange;
+mod inbox;
+mod queue;
+
+pub(crate) use inbox::Frame;
+use inbox::Inbox;
 
 /// The state of one connection.
 pub(crate) struct Core<'a, 's, X> {
@@ -35,7 +40,7 @@ pub(crate) struct Core<'a, 's, X> {
     sending: Option<(u16, usize)>,
     /// Bytes have gone into the transport since it was last flushed.
     pub(crate) is_unflushed: bool,
-    /// What the message that was handed over last is answered with.
+    /// What is acknowledged by the next call: the message that was handed over last, or its end.
     owed: Option<(AckKind, PacketId)>,
     failure: Option<Failure>,
 }
@@ -52,21 +57,6 @@ pub(crate) enum Failure {
 
 /// The connection is over; `Core::failure` says why. Passed in its place because it costs no code.
 pub(crate) struct Failed;
-
-/// What has arrived and was not taken: `buffer[start..end]`.
-struct Inbox<'a> {
-    buffer: &'a mut [u8],
-    start: usize,
-    end: usize,
-}
-
-/// A packet in the inbox.
-#[derive(Clone, Copy)]
-pub(crate) struct Frame {
-    pub(crate) header: Header,
-    pub(crate) kind: PacketType,
-    at: usize,
-}
 
 /// What is handed to the application, as long as nothing is borrowed.
 #[derive(Clone, Copy)]
@@ -137,66 +127,6 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
         };
         core.introduce(options, receive_bytes)?;
         Ok(core)
-    }
-
-    /// Queues CONNECT.
-    fn introduce(&mut self, options: &Options<'_>, receive_bytes: u32) -> Result<(), QueueError> {
-        let version = self.session.version();
-        let received_max = u16::try_from(self.session.received_max()).unwrap_or(u16::MAX);
-        if !version.has_properties() && options.password.is_some() && options.user_name.is_none() {
-            return Err(QueueError::Invalid(
-                "3.1.1 has no password without user name",
-            ));
-        }
-        let common = [
-            Property::MaximumPacketSize(receive_bytes.max(1)),
-            Property::SessionExpiryInterval(options.session_expiry_secs),
-            // Without room for any, none of QoS 2 is expected, and QoS 1 needs none.
-            Property::ReceiveMaximum(received_max),
-        ];
-        let end = if received_max == 0 { 2 } else { 3 };
-        let outbox = &mut self.outbox;
-        let mut queue = |properties| {
-            let connect = Connect {
-                version,
-                bridge: false,
-                clean_start: options.clean_start,
-                keep_alive: options.keep_alive_secs,
-                properties: Properties::from_list(properties),
-                client_id: options.client_id,
-                will: options.will,
-                user_name: options.user_name,
-                password: options.password,
-            };
-            outbox.queue(0, usize::MAX, |sink| connect.encode(sink))
-        };
-        if !<X as Parts>::Aliases::IS_USED && !<X as Parts>::Exchange::IS_USED {
-            return queue(common.get(..end).unwrap_or_default());
-        }
-        if !version.has_properties() && <X as Parts>::Exchange::IS_USED {
-            return Err(QueueError::Invalid("3.1.1 has no authentication methods"));
-        }
-        let aliases_max = self.extras.aliases().incoming_max();
-        let exchange = self.extras.exchange_mut();
-        exchange.set_under_way(true);
-        let method = exchange.method();
-        let data = exchange.begin();
-        let [size, expiry, receive] = common;
-        let properties = [
-            Property::AuthenticationData(data.unwrap_or_default()),
-            Property::AuthenticationMethod(method),
-            // 0 may be said or not.
-            Property::TopicAliasMaximum(aliases_max),
-            size,
-            expiry,
-            receive,
-        ];
-        let begin = if <X as Parts>::Exchange::IS_USED {
-            usize::from(data.is_none())
-        } else {
-            2
-        };
-        queue(properties.get(begin..3 + end).unwrap_or_default())
     }
 
     /// What has to happen for `goal`.
@@ -424,46 +354,6 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
         Ok(is_awaited.then_some(Found::Packet(*frame)))
     }
 
-    /// Takes CONNACK.
-    fn accept(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
-        let version = self.session.version();
-        let connack = match ConnAck::decode(version, self.inbox.body(frame)) {
-            Ok(connack) => connack,
-            Err(error) => return Err(self.malformed(frame.kind, error)),
-        };
-        if connack.reason != ReasonCode::SUCCESS {
-            let reason = connack.reason;
-            return Err(self.fail(Failure::Refused(reason)));
-        }
-        let accepted = &mut self.accepted;
-        accepted.session_present = connack.session_present;
-        for property in connack.properties.iter() {
-            match property {
-                Property::ServerKeepAlive(seconds) => accepted.keep_alive_secs = seconds,
-                Property::ReceiveMaximum(count) => self.receive_maximum = count,
-                Property::MaximumPacketSize(bytes) => accepted.packet_size_max = bytes,
-                Property::MaximumQos(0) => accepted.maximum_qos = QoS::AtMostOnce,
-                Property::MaximumQos(_) => accepted.maximum_qos = QoS::AtLeastOnce,
-                Property::RetainAvailable(available) => accepted.retain_available = available > 0,
-                _ => {}
-            }
-            if <X as Parts>::Aliases::IS_USED
-                && let Property::TopicAliasMaximum(count) = property
-            {
-                self.extras.aliases_mut().allow(count);
-            }
-        }
-        if !accepted.session_present {
-            self.session.forget_received();
-        }
-        if <X as Parts>::Exchange::IS_USED {
-            self.take_proof(frame)?;
-        }
-        self.keep_alive = KeepAlive::new(self.accepted.keep_alive_secs, self.now);
-        self.is_accepted = true;
-        Ok(Some(Found::Done))
-    }
-
     fn take_message(&mut self, frame: &Frame) -> Result<Option<Found>, Failed> {
         let decoded = Publish::decode(
             frame.header.first,
@@ -596,115 +486,7 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
         })
     }
 
-    /// Queues a message.
-    pub(crate) fn publish(
-        &mut self,
-        message: &Message<'_>,
-    ) -> Result<Option<PacketId>, QueueError> {
-        let version = self.session.version();
-        if !topic::is_name(message.topic) {
-            return Err(QueueError::Invalid("the topic is empty or has a wildcard"));
-        }
-        if message.qos > self.accepted.maximum_qos {
-            return Err(QueueError::Invalid("the broker does not take this QoS"));
-        }
-        if message.retain && !self.accepted.retain_available {
-            return Err(QueueError::Invalid("the broker does not retain messages"));
-        }
-        let is_alias = |property| matches!(property, &Property::TopicAlias(_));
-        if message.properties.iter().any(is_alias) {
-            return Err(QueueError::Invalid("the client chooses topic aliases"));
-        }
-        let length_max = self.length_max();
-        let encode =
-            |packet_id, sink: &mut SliceSink<'_>| message.with(packet_id).encode(version, sink);
-        let awaits = match message.qos {
-            QoS::AtMostOnce => {
-                if <X as Parts>::Aliases::IS_USED && self.queue_named(message) {
-                    return Ok(None);
-                }
-                self.outbox
-                    .queue(RESERVED, length_max, |sink| encode(None, sink))?;
-                return Ok(None);
-            }
-            QoS::AtLeastOnce => Awaits::PubAck,
-            QoS::ExactlyOnce => Awaits::PubRec,
-        };
-        let id = self
-            .session
-            .push(awaits, length_max, |id, sink| encode(Some(id), sink))?;
-        Ok(Some(id))
-    }
-
-    /// Queues SUBSCRIBE.
-    pub(crate) fn subscribe(
-        &mut self,
-        subscriptions: &[Subscription<'_>],
-    ) -> Result<PacketId, QueueError> {
-        let version = self.session.version();
-        for subscription in subscriptions {
-            check_filter(subscription.filter)?;
-        }
-        let length_max = self.length_max();
-        self.session.push(Awaits::SubAck, length_max, |id, sink| {
-            let subscribe = Subscribe {
-                packet_id: id,
-                properties: Properties::NONE,
-                subscriptions: Subscriptions::from_list(subscriptions),
-            };
-            subscribe.encode(version, sink)
-        })
-    }
-
-    /// Queues UNSUBSCRIBE.
-    pub(crate) fn unsubscribe(&mut self, filters: &[&str]) -> Result<PacketId, QueueError> {
-        let version = self.session.version();
-        for filter in filters {
-            check_filter(filter)?;
-        }
-        let length_max = self.length_max();
-        self.session.push(Awaits::UnsubAck, length_max, |id, sink| {
-            let unsubscribe = Unsubscribe {
-                packet_id: id,
-                properties: Properties::NONE,
-                filters: Filters::from_list(filters),
-            };
-            unsubscribe.encode(version, sink)
-        })
-    }
-
     fn length_max(&self) -> usize {
         usize::try_from(self.accepted.packet_size_max).unwrap_or(usize::MAX)
-    }
-}
-
-impl Inbox<'_> {
-    fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// Moves what is there to the front, so that there is room behind it.
-    fn room(&mut self) -> &mut [u8] {
-        if self.start > 0 {
-            move_down(self.buffer, self.start, self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        self.buffer.get_mut(self.end..).unwrap_or_default()
-    }
-
-    fn body(&self, frame: &Frame) -> &[u8] {
-        let bytes = self.buffer.get(frame.at..);
-        bytes
-            .and_then(|bytes| frame.header.body(bytes))
-            .unwrap_or_default()
-    }
-}
-
-fn check_filter(filter: &str) -> Result<(), QueueError> {
-    if topic::is_filter(filter) {
-        Ok(())
-    } else {
-        Err(QueueError::Invalid("a topic filter is invalid"))
     }
 }
