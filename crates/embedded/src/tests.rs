@@ -12,11 +12,14 @@ mod saved;
 #[path = "../../client/src/core/tests/shard.rs"]
 mod shard;
 
-use crate::Client;
+use crate::{Client, TopicAliases, With};
 
 /// What the documentation says of memory; a pointer has half the size on a microcontroller.
 #[test]
 fn a_client_is_small() {
     let bytes = size_of::<Client<'_, '_, (), ()>>();
     assert!(bytes <= 256, "{bytes}");
+    assert_eq!(size_of::<With>(), 0);
+    let bytes = size_of::<TopicAliases<'_>>();
+    assert!(bytes <= 48, "{bytes}");
 }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use host::Socket;
 use midge_embedded::{
-    Accepted, Buffers, Client, Event, Message, Options, QoS, Session, Subscription, Time, Version,
+    Accepted, Buffers, Client, Event, Message, Options, QoS, Session, Subscription, Time,
+    TopicAliases, Version, With,
 };
 use midge_server::config::Config;
 use midge_server::{Server, ServerHandle};
@@ -22,7 +23,10 @@ use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Connection<'a, 's> = Client<'a, 's, Socket, fn() -> Time>;
+type Connection<'a, 's> = Client<'a, 's, Socket, fn() -> Time, With<TopicAliases<'a>>>;
+
+/// Topics that go by numbers with 5.0, one message before and one after the cut.
+const TOPICS: [&str; 2] = ["t/own", "t/away"];
 
 /// A mosquitto that ends with its owner.
 struct Mosquitto {
@@ -84,6 +88,7 @@ async fn dial(port: u16) -> Socket {
 struct Memory {
     receive: [u8; 256],
     send: [u8; 128],
+    topics: [u8; 64],
 }
 
 impl Memory {
@@ -91,6 +96,7 @@ impl Memory {
         Self {
             receive: [0; 256],
             send: [0; 128],
+            topics: [0; 64],
         }
     }
 }
@@ -106,9 +112,12 @@ async fn connect<'a, 's>(
         send: &mut memory.send,
     };
     let clock: fn() -> Time = || Time(0);
-    Client::connect(dial(port).await, clock, session, buffers, options)
-        .await
-        .unwrap()
+    let aliases = TopicAliases::new()
+        .outgoing(&TOPICS)
+        .incoming(4, &mut memory.topics);
+    let with = With::new().topic_aliases(aliases);
+    let connecting = Client::connect_with(dial(port).await, clock, session, buffers, options, with);
+    connecting.await.unwrap()
 }
 
 /// What came, as QoS and payload, and how much was delivered.
@@ -124,6 +133,9 @@ impl Got {
         while self.messages.len() < messages || self.delivered < delivered {
             match client.next().await.unwrap() {
                 Event::Message(message) => {
+                    let is_own = message.payload.first().is_some_and(u8::is_ascii_digit)
+                        || message.payload.starts_with(b"cut");
+                    assert_eq!(message.topic, TOPICS[usize::from(!is_own)]);
                     self.messages.push((message.qos, message.payload.to_vec()));
                 }
                 Event::Delivered { reason, .. } => {
