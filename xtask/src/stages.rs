@@ -351,13 +351,19 @@ fn docs(context: &Context<'_>) -> Verdict {
 fn embedded(context: &Context<'_>) -> Verdict {
     const EXAMPLE: &str = "crates/embedded/examples/embassy/Cargo.toml";
     let mut fetch = context.cargo(&["fetch", "--quiet", "--locked", "--manifest-path", EXAMPLE]);
-    if run(&mut fetch).is_ok() {
-        let mut lint = context.cargo(&["clippy", "--locked", "--manifest-path", EXAMPLE]);
-        if let Err(reason) = run(lint.args(["--", "-D", "warnings"])) {
-            return Verdict::Failed(reason);
+    match fetch.output() {
+        Ok(output) if output.status.success() => {
+            let mut lint = context.cargo(&["clippy", "--locked", "--manifest-path", EXAMPLE]);
+            if let Err(reason) = run(lint.args(["--", "-D", "warnings"])) {
+                return Verdict::Failed(reason);
+            }
         }
-    } else {
-        println!("skipped: the crates of the example for embassy cannot be fetched");
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("lock file") => {
+            return Verdict::Failed(format!(
+                "the lock file beside {EXAMPLE} is wrong or out of date"
+            ));
+        }
+        _ => println!("skipped: the crates of the example for embassy cannot be fetched"),
     }
     if !works("size", &["--version"]) || !works("objcopy", &["--version"]) {
         return Verdict::Skipped("binutils are not installed, so no size".to_owned());

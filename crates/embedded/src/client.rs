@@ -211,11 +211,17 @@ where
     /// If the future is dropped, the message may be queued or not.
     ///
     /// # Errors
-    /// As [`Self::try_publish`], in [`Error::Queue`]; or why the connection is over.
+    /// As [`Self::try_publish`], in [`Error::Queue`]; or why the connection is over. With
+    /// [`With::session_saved`] none of QoS 2 is taken: there has to be time to save the session before it is
+    /// sent.
     pub async fn publish(
         &mut self,
         message: &Message<'_>,
     ) -> Result<Option<PacketId>, Error<T::Error>> {
+        if X::SAVED && message.qos == QoS::ExactlyOnce {
+            let why = "save the session between `try_publish` and `flush`";
+            return Err(QueueError::Invalid(why).into());
+        }
         loop {
             let queued = self.core.publish(message);
             // What is queued makes room when it has gone, but for messages that wait for the broker.

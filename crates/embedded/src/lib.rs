@@ -68,7 +68,7 @@
 //! what must not be sent before. Save it
 //!
 //! - after [`Client::try_publish`] of QoS 1 or 2, and before the next `flush` or `next` ([`Client::publish`]
-//!   sends at once, so it is for QoS 0 only);
+//!   sends at once, so it does not take QoS 2);
 //! - after an [`Event::Message`] of QoS 2, before the next call of `next`;
 //! - after an [`Event::SessionChanged`], before the next call;
 //! - after connecting, if the broker has no session.

@@ -13,10 +13,11 @@ use std::vec::Vec;
 use midge_codec::{QoS, Version};
 use midge_proto::Time;
 
-use super::link::{Link, clock, poll_once, yield_now};
+use super::link::{Link, clock, poll_once, run, yield_now};
 use super::shard::Broker;
 use crate::{
-    Accepted, Buffers, Client, Error, Event, Message, Options, Session, Subscription, With,
+    Accepted, Buffers, Client, Error, Event, Message, Options, QueueError, Session, Subscription,
+    With,
 };
 
 /// More than a session keeps at once, and so many that identifiers are used again.
@@ -318,4 +319,27 @@ fn a_saved_session_keeps_its_promises_wherever_the_power_is_lost() {
             check_every_step(version, saves_deliveries);
         }
     }
+}
+
+#[test]
+fn a_message_of_qos_2_cannot_be_sent_before_its_session_could_be_saved() {
+    let link = Link::default();
+    link.give(&[0x20, 3, 0, 0, 0]);
+    let (mut log, mut receive, mut send) = ([0; 60], [0; 60], [0; 60]);
+    let mut session = Session::new(Version::V5, &mut log, &mut []);
+    let buffers = Buffers {
+        receive: &mut receive,
+        send: &mut send,
+    };
+    let with = With::new().session_saved();
+    let time = Rc::new(Cell::new(0));
+    let options = Options::new("me");
+    let connecting =
+        Client::connect_with(link, clock(&time), &mut session, buffers, &options, with);
+    let (mut client, _) = run(connecting).unwrap().unwrap();
+    let message = Message::new("t", b"x").qos(QoS::ExactlyOnce);
+    let refused = run(client.publish(&message)).unwrap();
+    assert!(matches!(refused, Err(Error::Queue(QueueError::Invalid(_)))));
+    assert_eq!(client.session().unfinished(), 0);
+    assert!(client.try_publish(&message).is_ok());
 }
