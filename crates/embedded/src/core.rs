@@ -256,6 +256,8 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
 
     /// Takes the next packet and deals with it: none has arrived whole, or there is nothing to tell of it,
     /// or there is.
+    // Not inlined into the loop of every transport: 166 bytes less on thumbv7em.
+    #[inline(never)]
     fn take(&mut self) -> Result<Option<Option<Found>>, Failed> {
         let bytes = self.inbox.bytes();
         let header = match Header::peek(bytes) {

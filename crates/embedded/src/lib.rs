@@ -132,7 +132,7 @@
 //! The client itself is at most 168 bytes on a 32-bit machine, plus the transport and the caller's buffers;
 //! nothing is static. The code of connecting, publishing, subscribing and pinging, with both versions and
 //! QoS 0 to 2, is below 16 KiB on a Cortex-M4 (`benches/embedded/size.sh`). Sessions that are saved and
-//! restored add 2.3 KiB, topic aliases 2.2 KiB, and authentication 1.6 KiB beside the method's own; aliases
+//! restored add 2.2 KiB, topic aliases 2.0 KiB, and authentication 1.2 KiB beside the method's own; aliases
 //! take 28 bytes of the client's memory and what they are given.
 //!
 //! | buffer | at least |
