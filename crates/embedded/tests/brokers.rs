@@ -1,5 +1,5 @@
-//! Over TCP, against the broker and against Debian's mosquitto: every QoS both ways, and a session whose link
-//! is cut in the middle.
+//! Over TCP, against the broker and against mosquitto: every QoS both ways, topic aliases, and a session whose link
+//! is cut in the middle and which goes on from its saved bytes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
@@ -216,6 +216,10 @@ async fn check(port: u16, version: Version) {
     drop(client);
     publish_elsewhere(port, version, b"away").await;
 
+    // The power goes as well.
+    let saved: Vec<u8> = session.saved().collect();
+    let (mut log, mut received) = ([0; 256], [0; 20]);
+    let mut session = Session::restore(&saved, &mut log, &mut received).unwrap();
     let mut memory = Memory::new();
     let (mut client, accepted) = connect(port, &mut session, &mut memory, &options).await;
     assert!(accepted.session_present);
