@@ -11,6 +11,7 @@ pub mod decode_packet;
 pub mod passwords;
 pub mod scram;
 pub mod dynsec;
+pub mod embedded;
 pub mod provider_answer;
 pub mod psk;
 pub mod token;

@@ -60,7 +60,7 @@ const fn stage(
 }
 
 /// All stages of `cargo xtask test`, quick ones first.
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     stage("setup", "tools that the stages need", setup),
     stage("fmt", "format", fmt),
     stage("tidy", "rules of the project", tidy_rules),
@@ -78,6 +78,11 @@ const STAGES: [Stage; 13] = [
     ),
     stage("doctests", "examples in the documentation", doctests),
     stage("docs", "documentation, warnings as errors", docs),
+    stage(
+        "embedded",
+        "the client for microcontrollers: its example for embassy, and its size",
+        embedded,
+    ),
     stage("release", "the broker as it ships", release),
     stage(
         "count",
@@ -340,6 +345,33 @@ fn doctests(context: &Context<'_>) -> Verdict {
 fn docs(context: &Context<'_>) -> Verdict {
     let mut command = context.cargo(&["doc", "--workspace", "--no-deps"]);
     run(command.env("RUSTDOCFLAGS", "-D warnings")).into()
+}
+
+/// Lints what is a workspace of its own for the sake of its dependencies or profile, and measures the client.
+fn embedded(context: &Context<'_>) -> Verdict {
+    const EXAMPLE: &str = "crates/embedded/examples/embassy/Cargo.toml";
+    let mut fetch = context.cargo(&["fetch", "--quiet", "--locked", "--manifest-path", EXAMPLE]);
+    match fetch.output() {
+        Ok(output) if output.status.success() => {
+            let mut lint = context.cargo(&["clippy", "--locked", "--manifest-path", EXAMPLE]);
+            if let Err(reason) = run(lint.args(["--", "-D", "warnings"])) {
+                return Verdict::Failed(reason);
+            }
+        }
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("lock file") => {
+            return Verdict::Failed(format!(
+                "the lock file beside {EXAMPLE} is wrong or out of date"
+            ));
+        }
+        _ => println!("skipped: the crates of the example for embassy cannot be fetched"),
+    }
+    if !works("size", &["--version"]) || !works("objcopy", &["--version"]) {
+        return Verdict::Skipped("binutils are not installed, so no size".to_owned());
+    }
+    run(Command::new("sh")
+        .arg("benches/embedded/size.sh")
+        .current_dir(context.root()))
+    .into()
 }
 
 fn release(context: &Context<'_>) -> Verdict {

@@ -11,7 +11,7 @@ use core::ptr::{addr_of, addr_of_mut};
 use core::task::{Context, Poll, Waker};
 
 use midge_embedded::embedded_io_async::{ErrorType, Read, Write};
-use midge_embedded::{Buffers, Client, Error, Event, Options, Session, Time, Version};
+use midge_embedded::{Buffers, Client, Error, Event, Options, Session, Time, Version, With};
 
 // What the documentation says of memory, besides the buffers.
 #[cfg(target_pointer_width = "32")]
@@ -60,15 +60,39 @@ fn clock() -> Time {
 
 async fn run() -> Result<(), Error<Infallible>> {
     let (mut unacknowledged, mut received) = ([0; 256], [0; 4]);
+    #[cfg(not(feature = "saved"))]
     let mut session = Session::new(Version::V5, &mut unacknowledged, &mut received);
+    #[cfg(feature = "saved")]
+    let mut session = {
+        let mut saved = [0; Session::saved_length_max(256, 4)];
+        // SAFETY: as in `read`.
+        saved.fill_with(|| unsafe { addr_of!(REGISTER).read_volatile() });
+        match Session::restore(&saved, &mut unacknowledged, &mut received) {
+            Ok(session) => session,
+            Err(_) => Session::new(Version::V5, &mut unacknowledged, &mut received),
+        }
+    };
     let (mut receive, mut send) = ([0; 256], [0; 128]);
     let buffers = Buffers {
         receive: &mut receive,
         send: &mut send,
     };
+    let with = With::new();
+    #[cfg(feature = "saved")]
+    let with = with.session_saved();
+    #[cfg(feature = "aliases")]
+    let mut topics = [0; 64];
+    #[cfg(feature = "aliases")]
+    let with = with.topic_aliases(
+        midge_embedded::TopicAliases::new()
+            .outgoing(&["device/state"])
+            .incoming(2, &mut topics),
+    );
+    #[cfg(feature = "authenticator")]
+    let with = with.authenticator(Silent);
     let options = Options::new("device").keep_alive_secs(60);
     let (mut client, _accepted) =
-        Client::connect(Port, clock, &mut session, buffers, &options).await?;
+        Client::connect_with(Port, clock, &mut session, buffers, &options, with).await?;
     #[cfg(feature = "subscribe")]
     {
         use midge_embedded::{QoS, Subscription};
@@ -81,6 +105,14 @@ async fn run() -> Result<(), Error<Infallible>> {
     loop {
         let value = match client.next().await? {
             Event::Message(message) => message.payload.first().copied().unwrap_or_default(),
+            #[cfg(feature = "saved")]
+            Event::SessionChanged => {
+                for byte in client.session().saved() {
+                    // SAFETY: as in `read`.
+                    unsafe { addr_of_mut!(REGISTER).write_volatile(byte) };
+                }
+                0
+            }
             _ => 0,
         };
         // SAFETY: as in `read`.
@@ -93,6 +125,29 @@ async fn run() -> Result<(), Error<Infallible>> {
             client.publish(&message).await?;
             client.publish(&message.qos(QoS::AtLeastOnce)).await?;
         }
+    }
+}
+
+/// A method that says nothing.
+#[cfg(feature = "authenticator")]
+struct Silent;
+
+#[cfg(feature = "authenticator")]
+impl midge_embedded::Authenticator for Silent {
+    fn method(&self) -> &'static str {
+        "SILENT"
+    }
+
+    fn begin(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    fn answer(&mut self, _: Option<&[u8]>) -> Result<Option<&[u8]>, midge_embedded::Unconvinced> {
+        Ok(None)
+    }
+
+    fn finish(&mut self, _: Option<&[u8]>) -> Result<(), midge_embedded::Unconvinced> {
+        Ok(())
     }
 }
 

@@ -109,7 +109,7 @@ async fn live(
                 _ => continue,
             },
             Event::Subscribed { .. } => "it is there",
-            Event::Delivered { .. } | Event::Unsubscribed { .. } => continue,
+            _ => continue,
         };
         let message = Message::new("lamp/state", state.as_bytes());
         client

@@ -6,8 +6,10 @@ use midge_codec::{
 };
 use midge_proto::{Fault, Time};
 
+use crate::aliases::Aliases;
+use crate::authentication::{Authentication, Authenticator, Exchange as _};
 use crate::core::{Core, Failure, Found, Goal, Want};
-use crate::{Error, Event, Message, Options, PacketId, QueueError, Session};
+use crate::{Error, Event, Extras, Message, Options, PacketId, QueueError, Session, With};
 
 /// Memory for one connection. See [Memory](crate#memory) for the sizes.
 #[derive(Debug)]
@@ -36,11 +38,11 @@ pub struct Accepted {
 
 /// A connection to a broker.
 ///
-/// `C` is the clock: milliseconds since any moment, never going back.
-pub struct Client<'a, 's, T, C> {
+/// `C` is the clock: milliseconds since any moment, never going back. `X` is what it does beside the common.
+pub struct Client<'a, 's, T, C, X = With> {
     transport: T,
     clock: C,
-    core: Core<'a, 's>,
+    core: Core<'a, 's, X>,
 }
 
 impl<E> From<Failure> for Error<E> {
@@ -68,14 +70,36 @@ where
     /// # Errors
     /// [`Error::Refused`] with the broker's reason; [`QueueError::TooLarge`] if the send buffer does not
     /// hold CONNECT; the others as they say.
-    pub async fn connect(
+    pub fn connect(
         transport: T,
         clock: C,
         session: &'a mut Session<'s>,
         buffers: Buffers<'a>,
         options: &Options<'_>,
+    ) -> impl Future<Output = Result<(Self, Accepted), Error<T::Error>>> {
+        Self::connect_with(transport, clock, session, buffers, options, With::new())
+    }
+}
+
+impl<'a, 's, T, C, X> Client<'a, 's, T, C, X>
+where
+    T: Read + Write,
+    C: Fn() -> Time,
+    X: Extras,
+{
+    /// As [`Client::connect`], for a client that does more.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_with(
+        transport: T,
+        clock: C,
+        session: &'a mut Session<'s>,
+        buffers: Buffers<'a>,
+        options: &Options<'_>,
+        with: X,
     ) -> Result<(Self, Accepted), Error<T::Error>> {
-        let core = Core::new(clock(), session, buffers, options)?;
+        let core = Core::new(clock(), session, buffers, options, with)?;
         let mut client = Self {
             transport,
             clock,
@@ -133,6 +157,12 @@ where
             // No event ends so.
             Found::Done => return Err(Error::Closed),
         };
+        if X::SAVED && matches!(frame.kind, PacketType::PubRec | PacketType::PubRel) {
+            return Ok(Event::SessionChanged);
+        }
+        if X::Exchange::IS_USED && frame.kind == PacketType::Auth {
+            return Ok(Event::Authenticated);
+        }
         let version = self.core.session.version();
         let body = self.core.body(&frame);
         // It was decoded before, so it can be.
@@ -147,7 +177,19 @@ where
                     codes: answer.codes,
                 })
             }
-            _ => Publish::decode(frame.header.first, version, body).map(Event::Message),
+            PacketType::PubRec | PacketType::PubRel if X::SAVED => {
+                return Ok(Event::SessionChanged);
+            }
+            PacketType::Auth if X::Exchange::IS_USED => return Ok(Event::Authenticated),
+            _ => {
+                let mut message = Publish::decode(frame.header.first, version, body);
+                if X::Aliases::IS_USED
+                    && let Ok(message) = &mut message
+                {
+                    self.core.name(message);
+                }
+                message.map(Event::Message)
+            }
         };
         event.map_err(|error: DecodeError| Error::Protocol(Fault::decode(frame.kind, error)))
     }
@@ -169,11 +211,17 @@ where
     /// If the future is dropped, the message may be queued or not.
     ///
     /// # Errors
-    /// As [`Self::try_publish`], in [`Error::Queue`]; or why the connection is over.
+    /// As [`Self::try_publish`], in [`Error::Queue`]; or why the connection is over. With
+    /// [`With::session_saved`] none of QoS 2 is taken: there has to be time to save the session before it is
+    /// sent.
     pub async fn publish(
         &mut self,
         message: &Message<'_>,
     ) -> Result<Option<PacketId>, Error<T::Error>> {
+        if X::SAVED && message.qos == QoS::ExactlyOnce {
+            let why = "save the session between `try_publish` and `flush`";
+            return Err(QueueError::Invalid(why).into());
+        }
         loop {
             let queued = self.core.publish(message);
             // What is queued makes room when it has gone, but for messages that wait for the broker.
@@ -231,5 +279,24 @@ where
         self.core.say_goodbye(ReasonCode::SUCCESS)?;
         self.flush().await?;
         Ok(self.transport)
+    }
+}
+
+impl<T, C, A, U, const SAVED: bool> Client<'_, '_, T, C, With<A, Authentication<U>, SAVED>>
+where
+    T: Read + Write,
+    C: Fn() -> Time,
+    A: Aliases,
+    U: Authenticator,
+{
+    /// Authenticates again, as before a token expires. [`Event::Authenticated`] says that it is done; a broker
+    /// that refuses ends the connection. Messages are exchanged meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Queue`] if it cannot be begun, as while it is done already; or why the connection is over.
+    pub async fn authenticate(&mut self) -> Result<(), Error<T::Error>> {
+        self.flush().await?;
+        self.core.authenticate()?;
+        self.flush().await
     }
 }

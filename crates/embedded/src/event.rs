@@ -33,4 +33,10 @@ pub enum Event<'a> {
         /// For each filter in order, a reason code. 3.x has none.
         codes: &'a [u8],
     },
+    /// The session has to be saved before the next call, which acknowledges what has changed it. Only with
+    /// [`With::session_saved`](crate::With::session_saved).
+    SessionChanged,
+    /// The exchange that [`Client::authenticate`](crate::Client::authenticate) began is over, and the broker is
+    /// content.
+    Authenticated,
 }

@@ -1,6 +1,8 @@
 //! What a client says of itself, and of a message.
 
-use midge_codec::{Property, QoS, Will};
+use midge_codec::{Properties, Property, Publish, QoS, Will};
+
+use crate::PacketId;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +90,19 @@ impl<'a> Message<'a> {
             qos: QoS::AtMostOnce,
             retain: false,
             properties: &[],
+        }
+    }
+
+    /// The packet.
+    pub(crate) fn with(&self, packet_id: Option<PacketId>) -> Publish<'a> {
+        Publish {
+            dup: false,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_id,
+            properties: Properties::from_list(self.properties),
+            payload: self.payload,
         }
     }
 

@@ -7,6 +7,10 @@ use midge_codec::{AckKind, EncodeError, PacketType, SliceSink, Version};
 use crate::outbox::{move_down, written};
 use crate::{PacketId, QueueError};
 
+mod saved;
+
+pub use saved::RestoreError;
+
 /// The bytes before each packet: its length, its identifier, its state.
 const HEAD: usize = 5;
 
@@ -88,7 +92,8 @@ pub(crate) enum Acked {
 impl<'s> Session<'s> {
     /// An empty session. See [Memory](crate#memory) for the sizes: `unacknowledged` may be empty if only
     /// QoS 0 is published and nothing subscribed; `received` may be empty if nothing is subscribed with
-    /// QoS 2. Brokers of 3.1.1 are not told how many places it has: 20 is what most send at once.
+    /// QoS 2. Where the broker may have kept more of QoS 2 than this one knows, as after a loss of power,
+    /// begin with [`Options::clean_start`](crate::Options::clean_start). Brokers of 3.1.1 are not told how many places it has: 20 is what most send at once.
     #[must_use]
     pub const fn new(
         version: Version,

@@ -127,7 +127,7 @@ const TABLE: [Row; 17] = [
 const TESTS_MAY_USE: [(&str, &[&str]); 2] = [
     // A client is tested against the real thing.
     ("client", &["broker", "server"]),
-    ("embedded", &["broker", "server"]),
+    ("embedded", &["access", "broker", "server"]),
 ];
 
 /// Sections of a manifest that name dependencies.
