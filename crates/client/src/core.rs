@@ -8,6 +8,7 @@
 mod handing;
 mod handshake;
 mod journal;
+mod payloads;
 mod receipts;
 mod receiving;
 mod requests;
@@ -21,7 +22,6 @@ use std::mem;
 use std::num::NonZeroU16;
 use std::task::Waker;
 
-use bytes::Bytes;
 use midge_codec::{Disconnect, Packet, Properties, Property, ReasonCode, Version};
 use midge_proto::{
     Connection, InboundAliases, Incoming, KeepAlive, OutboundAliases, Outgoing, Phase, Time,
@@ -43,6 +43,7 @@ pub(crate) use tickets::{Outcome, Ticket};
 
 use handing::Streams;
 use journal::Journal;
+use payloads::Payloads;
 use receipts::Receipts;
 use receiving::Received;
 use requests::Requests;
@@ -107,6 +108,7 @@ pub(crate) struct Core {
 
     incoming: Incoming<Received>,
     receipts: Receipts,
+    payloads: Payloads,
     routes: Routes,
     streams: Streams,
     requests: Requests,
@@ -251,6 +253,7 @@ impl Core {
             last_waiter: 0,
             incoming: Incoming::default(),
             receipts: Receipts::default(),
+            payloads: Payloads::default(),
             routes: Routes::default(),
             streams: Streams::default(),
             operations: HashMap::new(),
@@ -717,11 +720,6 @@ impl Random {
         let half_millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX - 1);
         half + std::time::Duration::from_millis(self.next() % half_millis.saturating_add(1))
     }
-}
-
-/// A payload of the broker's that the application keeps.
-fn keep(payload: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(payload)
 }
 
 #[cfg(test)]

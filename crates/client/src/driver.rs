@@ -22,7 +22,7 @@ type Asker = Box<dyn Authenticator>;
 
 /// Runs a client to its end.
 pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
-    let factory = shared.with(|core, _| core.options().authenticator.clone());
+    let factory = shared.enter(|core| core.options().authenticator.clone());
     let mut authenticator = factory.map(|factory| factory.make());
     loop {
         match shared.with(|core, now| core.duty(now)) {
@@ -56,7 +56,7 @@ async fn wait(shared: &Shared, until: Time) {
     let mut sleep = pin!(tokio::time::sleep_until(shared.instant(until).into()));
     let mut is_first = true;
     poll_fn(|context| {
-        shared.with(|core, _| core.set_driver(context.waker()));
+        shared.enter(|core| core.set_driver(context.waker()));
         let roused = !std::mem::take(&mut is_first);
         if sleep.as_mut().poll(context).is_ready() || roused {
             return Poll::Ready(());
@@ -92,8 +92,7 @@ async fn dial(
     attempt: u32,
     resolving: Resolving,
 ) -> Result<Dialed, ConnectionError> {
-    let (options, refused) =
-        shared.with(|core, _| (core.options().clone(), core.refused().cloned()));
+    let (options, refused) = shared.enter(|core| (core.options().clone(), core.refused().cloned()));
     let work = async {
         let credentials = match &options.credential_source {
             None => options.credentials.clone(),
@@ -188,6 +187,12 @@ impl<'a> Talk<'a> {
             let step = BUFFER.with_borrow_mut(|buffer| self.round(context, buffer));
             match step {
                 Step::Again => {}
+                Step::GiveWay => {
+                    // Whoever was woken comes before the rest of what there is to read: what is in the
+                    // caches is worked on, and streams do not fill. Polled once, it wakes this task.
+                    let _ = pin!(tokio::task::yield_now()).poll(context);
+                    return Poll::Pending;
+                }
                 Step::Wait(deadline) => {
                     if self.sleep_until(context, deadline) {
                         return Poll::Pending;
@@ -202,6 +207,7 @@ impl<'a> Talk<'a> {
 
     /// Reads once and writes once.
     fn round(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Step {
+        let buffer_length = buffer.len();
         let read = if self.wants_bytes {
             self.link.poll_read(context, buffer)
         } else {
@@ -235,6 +241,7 @@ impl<'a> Talk<'a> {
                 let told = self.drain(context, buffer);
                 Step::End(broken(told.unwrap_or(error)))
             }
+            Ok(_) if bytes.len() == buffer_length => Step::GiveWay,
             Ok(wrote) if wrote || asked || !bytes.is_empty() || goes_on => Step::Again,
             Ok(_) => Step::Wait(turn.deadline),
         }
@@ -330,7 +337,7 @@ impl<'a> Talk<'a> {
         };
         let Some(mut asker) = self.authenticator.take() else {
             let why = "the broker asks twice at once".to_owned();
-            self.shared.with(|core, _| core.authentication_failed(why));
+            self.shared.enter(|core| core.authentication_failed(why));
             return;
         };
         self.asking = Some(Box::pin(async move {
@@ -374,6 +381,8 @@ struct Turn {
 
 enum Step {
     Again,
+    /// There is more to read, and somebody else's turn.
+    GiveWay,
     Wait(Time),
     End(ConnectionError),
 }
