@@ -141,6 +141,9 @@ struct Link {
     outbound_aliases: OutboundAliases,
     /// Bytes received and not dealt with.
     unread: Vec<u8>,
+    /// What TLS agreed on.
+    #[cfg(feature = "tls")]
+    tls: Option<crate::TlsInfo>,
     /// CONNACK, while the authenticator looks at what it brought.
     judged: Option<Connected>,
     /// What is in `outbound` goes out, then the connection is closed, for this reason.

@@ -37,7 +37,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
                         shared.with(|core, now| core.dial_failed(now, error));
                     }
                     Some(Ok((link, credentials, authentication))) => {
-                        shared.with(|core, now| core.opened(now, &credentials, authentication));
+                        shared.with(|core, now| {
+                            core.opened(now, &credentials, authentication);
+                            #[cfg(feature = "tls")]
+                            core.secured(link.tls_info());
+                        });
                         let mut talk = Talk::new(&shared, link, authenticator.take());
                         let why = poll_fn(|context| talk.poll(context)).await;
                         authenticator = talk.into_authenticator().await;

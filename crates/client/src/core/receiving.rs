@@ -7,7 +7,7 @@ use std::sync::Arc;
 use midge_codec::{
     Ack, AckKind, Header, Packet, PacketType, Property, Publish, QoS, ReasonCode, Version,
 };
-use midge_proto::{Answer, Fault, Incoming, Time};
+use midge_proto::{Answer, Connection, Fault, Incoming, Time};
 
 use super::handing::Item;
 use super::journal::Journal;
@@ -55,6 +55,24 @@ fn missing(unread: &[u8]) -> usize {
         }
         Ok(Some(_)) | Err(_) => usize::MAX,
     }
+}
+
+/// Reads a PUBACK or PUBREC. A refusal is one whatever its reason: Mosquitto refuses messages that are too
+/// large with 0x95, which the standard does not list here, and would be sent them for ever.
+fn read_ack<'a>(
+    connection: &Connection,
+    kind: PacketType,
+    header: &Header,
+    body: &'a [u8],
+) -> Result<Packet<'a>, Fault> {
+    let refusal = match Ack::decode_any_reason(connection.version(), body) {
+        Ok(ack) if ack.reason.is_failure() && header.first & 0x0F == 0 => ack,
+        _ => return connection.decode(kind, header, body),
+    };
+    Ok(match kind {
+        PacketType::PubRec => Packet::Ack(AckKind::PubRec, refusal),
+        _ => Packet::Ack(AckKind::PubAck, refusal),
+    })
 }
 
 impl Core {
@@ -168,11 +186,16 @@ impl Core {
             let Some(body) = header.body(rest) else {
                 break;
             };
-            let taken = if kind == PacketType::Publish {
-                self.read_publish(&header, body, rest.len())
-            } else {
-                let packet = connection.decode(kind, &header, body);
-                packet.map(|packet| self.on_packet(now, &packet))
+            let taken = match kind {
+                PacketType::Publish => self.read_publish(&header, body, rest.len()),
+                PacketType::PubAck | PacketType::PubRec => {
+                    let packet = read_ack(&connection, kind, &header, body);
+                    packet.map(|packet| self.on_packet(now, &packet))
+                }
+                _ => {
+                    let packet = connection.decode(kind, &header, body);
+                    packet.map(|packet| self.on_packet(now, &packet))
+                }
             };
             if let Err(fault) = taken {
                 self.on_fault(&fault);

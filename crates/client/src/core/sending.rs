@@ -230,7 +230,7 @@ impl Core {
 
     /// How many messages may be unacknowledged.
     fn window(&self) -> u16 {
-        self.terms.receive_maximum.min(self.options.inflight_max)
+        self.terms.receive_maximum.min(self.options.window())
     }
 
     fn enqueue(&mut self, now: Time, draft: &mut Draft<'_>) -> Result<Accepted, Rejected> {

@@ -133,6 +133,12 @@ impl Link {
         }
     }
 
+    /// What TLS agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_info(&self) -> Option<super::TlsInfo> {
+        self.wrapped.as_deref().and_then(Wrapped::tls_info)
+    }
+
     /// Waits until all layers are open.
     pub(super) fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { socket, wrapped } = self;

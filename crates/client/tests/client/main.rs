@@ -13,12 +13,15 @@ mod broker;
 mod delivery;
 mod durable;
 mod life;
+mod links;
+mod mosquitto;
 mod outage;
 mod proxy;
 mod requests;
 mod scripted;
 mod secure;
 mod streams;
+mod wire;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use midge_client::net::{Connection, Dialer, Server};
 use midge_client::{
@@ -14,16 +14,20 @@ use crate::broker::{Broker, free_port};
 use crate::soon;
 
 /// A CA, and files signed by it.
-struct Pki {
+pub(crate) struct Pki {
     folder: tempfile::TempDir,
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::named("CA")
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let pki = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -34,12 +38,12 @@ impl Pki {
         pki
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes `name.pem` with certificate and key for localhost and 127.0.0.1.
-    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
+    pub(crate) fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
@@ -61,18 +65,18 @@ impl Pki {
         (Broker::with(&lines), port)
     }
 
-    fn mutual(&self) -> String {
+    pub(crate) fn mutual(&self) -> String {
         format!(
             "cafile {}\nrequire_certificate true",
             self.path("ca.pem").display()
         )
     }
 
-    fn tls(&self) -> TlsOptions {
+    pub(crate) fn tls(&self) -> TlsOptions {
         TlsOptions::new().ca_file(self.path("ca.pem"))
     }
 
-    fn identity(&self, name: &str) -> TlsOptions {
+    pub(crate) fn identity(&self, name: &str) -> TlsOptions {
         let file = self.path(&format!("{name}.pem"));
         self.tls().certificate_files(&file, &file)
     }
@@ -85,7 +89,7 @@ fn options(url: &str) -> Options {
 }
 
 /// A message of more than a record goes to the broker and back.
-async fn check(options: Options) {
+pub(crate) async fn check(options: Options) {
     let client = soon(Client::connect(options)).await.unwrap();
     let mut stream = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
     let payload: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
@@ -127,6 +131,45 @@ async fn either_version_of_tls_is_spoken_when_it_is_the_only_one() {
 }
 
 #[tokio::test]
+async fn what_tls_agreed_on_is_told_with_the_connection() {
+    let pki = Pki::new();
+    pki.sign("until", |params| {
+        params.not_after = date_time_ymd(2040, 5, 6)
+    });
+    let (broker, port) = pki.broker("until", "");
+    let of = async |url: String, tls: TlsOptions| {
+        let client = Client::start(options(&url).tls(tls)).unwrap();
+        let mut events = client.events();
+        let told = loop {
+            if let Event::Connected(connected) = soon(events.next()).await.unwrap() {
+                break connected.tls;
+            }
+        };
+        assert_eq!(client.connection().unwrap().tls, told);
+        told
+    };
+    let url = format!("mqtts://localhost:{port}");
+    let info = of(url.clone(), pki.tls()).await.unwrap();
+    assert_eq!(info.version, "TLSv1.3");
+    assert!(info.cipher.starts_with("TLS_"), "{}", info.cipher);
+    assert_eq!((info.protocol, info.is_resumed), (None, false));
+    let end = UNIX_EPOCH + Duration::from_secs(date_time_ymd(2040, 5, 6).unix_timestamp() as u64);
+    assert_eq!(info.peer_not_after, Some(end));
+    assert!(info.peer_subject.unwrap().contains("CN=until"));
+    let older = pki.tls().versions(TlsVersion::V12, TlsVersion::V12);
+    let info = of(url.clone(), older).await.unwrap();
+    assert_eq!(info.version, "TLSv1.2");
+    let blocking = options(&url).tls(pki.tls());
+    let blocking =
+        tokio::task::spawn_blocking(|| midge_client::blocking::Client::connect(blocking))
+            .await
+            .unwrap();
+    let info = blocking.unwrap().connection().unwrap().tls.unwrap();
+    assert_eq!(info.peer_not_after, Some(end));
+    assert_eq!(of(broker.url(), pki.tls()).await, None);
+}
+
+#[tokio::test]
 async fn tls_goes_through_proxies() {
     let pki = Pki::new();
     let (_broker, port) = pki.broker("server", "");
@@ -140,7 +183,7 @@ async fn tls_goes_through_proxies() {
 }
 
 /// The failure of a first connection.
-async fn failure(options: Options) -> ConnectionError {
+pub(crate) async fn failure(options: Options) -> ConnectionError {
     let error = soon(Client::connect(options)).await.err();
     error.expect("it does not connect")
 }
