@@ -314,6 +314,10 @@ impl Core {
         if self.options.version == Version::V5 && owed >= self.options.receive_maximum.into() {
             return Err(RECEIVE_MAXIMUM_EXCEEDED);
         }
+        // Not before it is sure to be delivered: what is known is not delivered again.
+        if publish.qos == QoS::ExactlyOnce {
+            self.incoming.insert(id, Received::Waiting);
+        }
         let sequence = self.receipts.next_sequence();
         let holders = self.deliver(publish, arrival, Some(sequence));
         self.receipts.add(id, publish.qos, holders);
@@ -332,10 +336,7 @@ impl Core {
             return known;
         }
         match self.incoming.get_mut(id) {
-            None => {
-                self.incoming.insert(id, Received::Waiting);
-                return false;
-            }
+            None => return false,
             Some(Received::Recorded) => {
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
                 self.send(Packet::Ack(AckKind::PubRec, ack));

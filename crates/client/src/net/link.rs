@@ -93,6 +93,11 @@ impl Link {
         Self { socket, wrapped }
     }
 
+    #[cfg(test)]
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Reads plain bytes; 0 at the end.
     pub(crate) fn poll_read(
         &mut self,

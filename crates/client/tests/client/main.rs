@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::panic,
+    clippy::print_stdout,
     reason = "these are tests, and helpers of tests"
 )]
 
@@ -12,6 +13,7 @@ mod blocking;
 mod broker;
 mod delivery;
 mod durable;
+mod killed;
 mod life;
 mod links;
 mod mosquitto;

@@ -134,7 +134,7 @@ async fn either_version_of_tls_is_spoken_when_it_is_the_only_one() {
 async fn what_tls_agreed_on_is_told_with_the_connection() {
     let pki = Pki::new();
     pki.sign("until", |params| {
-        params.not_after = date_time_ymd(2040, 5, 6)
+        params.not_after = date_time_ymd(2040, 5, 6);
     });
     let (broker, port) = pki.broker("until", "");
     let of = async |url: String, tls: TlsOptions| {

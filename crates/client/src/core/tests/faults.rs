@@ -315,3 +315,29 @@ fn without_a_word_of_the_broker_few_messages_are_on_their_way() {
         assert_eq!(world.peer.unanswered, most, "{version:?}");
     }
 }
+
+#[test]
+fn a_message_of_qos_2_above_the_receive_maximum_is_not_taken_for_one_that_was_had() {
+    let mut world = World::connected(options().receive_maximum(1));
+    let (key, _) = world.subscribe("a");
+    world.settle();
+    let say = |world: &mut World, number: u16, dup: bool| {
+        let id = NonZeroU16::new(number);
+        let text = number.to_string();
+        let message = peer::publish("a", &text, QoS::ExactlyOnce, id, dup);
+        world.peer.say(Packet::Publish(message));
+        let down = mem::take(&mut world.peer.outbound);
+        world.core.received(world.now, &down);
+    };
+    say(&mut world, 1, false);
+    say(&mut world, 2, false);
+    assert!(!world.core.is_connected());
+    assert_eq!(world.texts(key), ["1"]);
+    world.lose();
+    world.settle();
+    assert!(world.core.is_connected());
+    // The broker has heard of neither.
+    say(&mut world, 1, true);
+    say(&mut world, 2, true);
+    assert_eq!(world.texts(key), ["2"]);
+}
