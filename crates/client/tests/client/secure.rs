@@ -55,7 +55,7 @@ impl Pki {
     }
 
     /// A broker with a listener for TLS that shows this certificate.
-    fn broker(&self, certificate: &str, lines: &str) -> (Broker, u16) {
+    pub(crate) fn broker(&self, certificate: &str, lines: &str) -> (Broker, u16) {
         let port = free_port();
         let file = self.path(&format!("{certificate}.pem"));
         let lines = format!(
@@ -423,4 +423,61 @@ fn dialling_fails_with_the_reason() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let error = runtime.block_on(async { Dialer::new().dial(&server).unwrap_err() });
     assert!(error.to_string().contains("asynchronous"), "{error}");
+}
+
+#[tokio::test]
+async fn the_protocols_of_alpn_are_offered_in_their_order() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = TlsOptions::new()
+        .danger_accept_any_certificate()
+        .alpn(["x-amzn-mqtt-ca", "mqtt"]);
+    let client = Client::start(options(&format!("mqtts://127.0.0.1:{port}")).tls(tls)).unwrap();
+    let (mut stream, _) = soon(listener.accept()).await.unwrap();
+    let mut hello = [0; 4096];
+    let reading = tokio::io::AsyncReadExt::read(&mut stream, &mut hello);
+    let count = soon(reading).await.unwrap();
+    // The extension: its number, its length, that of the list, each name behind its length.
+    let offer = b"\x00\x10\x00\x16\x00\x14\x0Ex-amzn-mqtt-ca\x04mqtt";
+    let found = hello[..count]
+        .windows(offer.len())
+        .any(|part| part == offer);
+    assert!(found, "{:02X?}", &hello[..count]);
+    drop(client);
+}
+
+/// Not a test by itself: the program that the one below runs, with CAs of its own as the platform's.
+#[tokio::test]
+async fn program_that_trusts_the_platform() {
+    if let Ok(url) = std::env::var("MIDGE_CLIENT_PLATFORM_URL") {
+        check(options(&url)).await;
+        let error = failure(options(&std::env::var("MIDGE_CLIENT_STRANGE_URL").unwrap())).await;
+        let ConnectionError::Tls(failure) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(failure.kind, TlsFailureKind::UnknownCa, "{error}");
+    }
+}
+
+#[test]
+fn the_cas_of_the_platform_are_trusted_if_no_others_are_named() {
+    let (pki, strangers) = (Pki::new(), Pki::new());
+    let (_broker, port) = pki.broker("server", "");
+    let (_other, strange) = strangers.broker("server", "");
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "secure::program_that_trusts_the_platform"])
+        .env(
+            "MIDGE_CLIENT_PLATFORM_URL",
+            format!("mqtts://localhost:{port}"),
+        )
+        .env(
+            "MIDGE_CLIENT_STRANGE_URL",
+            format!("mqtts://localhost:{strange}"),
+        )
+        .env("SSL_CERT_FILE", pki.path("ca.pem"))
+        .env_remove("SSL_CERT_DIR")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
 }
