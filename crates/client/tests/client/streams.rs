@@ -76,6 +76,35 @@ async fn a_dropped_subscription_unsubscribes() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_dropped_with_messages_in_hand_takes_none_from_others() {
+    let broker = Broker::start();
+    let options = Options::new(&broker.url()).unwrap().receive_maximum(5);
+    let client = soon(Client::connect(options)).await.unwrap();
+    let writer = soon(Client::connect(broker.url())).await.unwrap();
+    let mut dropped = client.subscribe("x").qos(QoS::AtLeastOnce).await.unwrap();
+    let mut kept = client.subscribe("x").qos(QoS::AtLeastOnce).await.unwrap();
+    for number in 0..5 {
+        let publish = writer.publish("x", number.to_string());
+        publish.qos(QoS::AtLeastOnce).await.unwrap();
+    }
+    // All five are there when the last is; the first reader has four of them unread.
+    let last = client.publish("x", "5").qos(QoS::AtLeastOnce);
+    let last = last.enqueue().await.unwrap();
+    soon(last).await.unwrap();
+    assert_eq!(soon(dropped.next()).await.unwrap().text(), Some("0"));
+    drop(dropped);
+    // The window of five frees as the other reads.
+    for number in 6..20 {
+        let publish = writer.publish("x", number.to_string());
+        publish.qos(QoS::AtLeastOnce).await.unwrap();
+    }
+    for number in 0..20 {
+        let message = soon(kept.next()).await.unwrap();
+        assert_eq!(message.text(), Some(number.to_string().as_str()));
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_publishes_what_it_reads_does_not_block_itself() {
     let broker = Broker::start();
     let client = soon(Client::connect(broker.url())).await.unwrap();
