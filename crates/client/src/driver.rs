@@ -157,6 +157,9 @@ const IDLE_CAPACITY: usize = 8 * 1024;
 
 const READ_BUFFER: usize = 64 * 1024;
 
+/// After a read of as many bytes it is the readers' turn. TLS gives no more than two records at once.
+const MUCH: usize = 16 * 1024;
+
 thread_local! {
     // Clients that idle have no buffer.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
@@ -211,7 +214,6 @@ impl<'a> Talk<'a> {
 
     /// Reads once and writes once.
     fn round(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Step {
-        let buffer_length = buffer.len();
         let read = if self.wants_bytes {
             self.link.poll_read(context, buffer)
         } else {
@@ -245,7 +247,7 @@ impl<'a> Talk<'a> {
                 let told = self.drain(context, buffer);
                 Step::End(broken(told.unwrap_or(error)))
             }
-            Ok(_) if bytes.len() == buffer_length => Step::GiveWay,
+            Ok(_) if bytes.len() >= MUCH => Step::GiveWay,
             Ok(wrote) if wrote || asked || !bytes.is_empty() || goes_on => Step::Again,
             Ok(_) => Step::Wait(turn.deadline),
         }
