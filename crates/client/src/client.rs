@@ -150,7 +150,7 @@ impl Client {
     #[must_use]
     pub fn events(&self) -> Events {
         let shared = Arc::clone(&self.handle.shared);
-        let listener = shared.with(|core, _| core.listen());
+        let listener = shared.enter(|core| core.listen());
         Events { shared, listener }
     }
 
@@ -164,7 +164,7 @@ impl Client {
             overflow: Overflow::Wait,
             manual: false,
         };
-        let key = self.handle.shared.with(|core, _| core.unclaimed(terms))?;
+        let key = self.handle.shared.enter(|core| core.unclaimed(terms))?;
         Some(Subscription::new(Arc::clone(&self.handle), key, false))
     }
 
@@ -175,7 +175,7 @@ impl Client {
     /// lost over it.
     pub async fn reauthenticate(&self) -> Result<(), ConnectionError> {
         let shared = &self.handle.shared;
-        let ticket = shared.with(|core, _| core.reauthenticate())?;
+        let ticket = shared.enter(|core| core.reauthenticate())?;
         match outcome(shared, ticket).await {
             Outcome::Reauthenticated(result) => result,
             _ => Err(ConnectionError::Closed),
@@ -197,26 +197,26 @@ impl Client {
     /// Whether the broker has accepted the present connection.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.handle.shared.with(|core, _| core.is_connected())
+        self.handle.shared.enter(|core| core.is_connected())
     }
 
     /// What the broker said when it accepted the present connection.
     #[must_use]
     pub fn connection(&self) -> Option<Connected> {
         let shared = &self.handle.shared;
-        shared.with(|core, _| core.is_connected().then(|| core.terms().clone()))
+        shared.enter(|core| core.is_connected().then(|| core.terms().clone()))
     }
 
     /// Why the client has ended, if it has.
     #[must_use]
     pub fn ending(&self) -> Option<ConnectionError> {
-        self.handle.shared.with(|core, _| core.ending().cloned())
+        self.handle.shared.enter(|core| core.ending().cloned())
     }
 
     /// How many messages were accepted and are neither delivered nor given up.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.handle.shared.with(|core, _| core.unfinished())
+        self.handle.shared.enter(|core| core.unfinished())
     }
 }
 
@@ -227,7 +227,7 @@ async fn outcome(shared: &Arc<Shared>, ticket: Ticket) -> Outcome {
         ticket: Some(ticket),
     };
     poll_fn(|context| {
-        let polled = shared.with(|core, _| core.tickets().poll(ticket, context.waker()));
+        let polled = shared.enter(|core| core.tickets().poll(ticket, context.waker()));
         if polled.is_ready() {
             waiting.ticket = None;
         }
@@ -245,7 +245,7 @@ pub(crate) async fn outcome_of_connect(
         return Ok(());
     };
     // Whoever tries again wants to open the same durable queue.
-    let closed = shared.with(|core, _| core.await_queue_closed());
+    let closed = shared.enter(|core| core.await_queue_closed());
     outcome(shared, closed).await;
     Err(error)
 }
@@ -259,7 +259,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.with(|core, _| core.tickets().abandon(ticket));
+            self.shared.enter(|core| core.tickets().abandon(ticket));
         }
     }
 }
@@ -351,7 +351,7 @@ impl Events {
 
     fn poll_event(&self, context: &Context<'_>) -> Poll<Option<Event>> {
         let next = |core: &mut Core| core.next_event(self.listener, context.waker());
-        match self.shared.with(|core, _| next(core)) {
+        match self.shared.enter(|core| next(core)) {
             Ok(event) => Poll::Ready(event),
             Err(()) => Poll::Pending,
         }
@@ -369,6 +369,6 @@ impl Stream for Events {
 impl Drop for Events {
     fn drop(&mut self) {
         let listener = self.listener;
-        self.shared.with(|core, _| core.stop_listening(listener));
+        self.shared.enter(|core| core.stop_listening(listener));
     }
 }

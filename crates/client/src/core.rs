@@ -5,9 +5,15 @@
 //! the connection and the core. Calls of the application change the core directly, under the lock of
 //! the front that holds it. Nothing here reads a clock, opens a socket or waits.
 
+mod accepting;
+mod ending;
 mod handing;
 mod handshake;
+mod held;
 mod journal;
+mod listeners;
+mod payloads;
+mod random;
 mod receipts;
 mod receiving;
 mod requests;
@@ -21,33 +27,38 @@ use std::mem;
 use std::num::NonZeroU16;
 use std::task::Waker;
 
-use bytes::Bytes;
-use midge_codec::{Disconnect, Packet, Properties, Property, ReasonCode, Version};
+use midge_codec::{Packet, ReasonCode, Version};
 use midge_proto::{
     Connection, InboundAliases, Incoming, KeepAlive, OutboundAliases, Outgoing, Phase, Time,
 };
 use slab::Slab;
 
-use crate::error::{ConnectionError, PublishError, Refusal, SubscribeError, Unfinished};
+use crate::error::{ConnectionError, PublishError, Refusal};
 use crate::event::{Connected, Event};
 use crate::options::Options;
 
+pub(crate) use accepting::{Accepted, Rejected, Written};
+pub(crate) use ending::Farewell;
 pub(crate) use handing::{Item, Taken};
 pub(crate) use handshake::Challenge;
+pub(crate) use held::Draft;
 pub(crate) use journal::{Kept, Record, Restored, Step};
 pub use routing::Overflow;
 pub(crate) use routing::{StreamKey, StreamTerms};
-pub(crate) use sending::{Accepted, Draft, Rejected, Written};
 pub(crate) use subscribing::Wanted;
 pub(crate) use tickets::{Outcome, Ticket};
 
+use ending::Shutdown;
 use handing::Streams;
+use held::{Held, Releasing};
 use journal::Journal;
+use listeners::Listener;
+use payloads::Payloads;
+use random::Random;
 use receipts::Receipts;
 use receiving::Received;
 use requests::Requests;
 use routing::Routes;
-use sending::{Held, Releasing};
 use subscribing::Operation;
 use tickets::Tickets;
 
@@ -107,6 +118,7 @@ pub(crate) struct Core {
 
     incoming: Incoming<Received>,
     receipts: Receipts,
+    payloads: Payloads,
     routes: Routes,
     streams: Streams,
     requests: Requests,
@@ -139,6 +151,9 @@ struct Link {
     outbound_aliases: OutboundAliases,
     /// Bytes received and not dealt with.
     unread: Vec<u8>,
+    /// What TLS agreed on.
+    #[cfg(feature = "tls")]
+    tls: Option<crate::TlsInfo>,
     /// CONNACK, while the authenticator looks at what it brought.
     judged: Option<Connected>,
     /// What is in `outbound` goes out, then the connection is closed, for this reason.
@@ -178,44 +193,8 @@ struct Resubscribing {
     refused: Vec<(String, Refusal)>,
 }
 
-/// An orderly end that has been asked for.
-#[derive(Clone, Debug)]
-struct Shutdown {
-    deadline: Time,
-    farewell: Farewell,
-    ticket: Option<Ticket>,
-}
-
-/// What DISCONNECT says.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Farewell {
-    pub(crate) reason: ReasonCode,
-    pub(crate) session_expiry_secs: Option<u32>,
-}
-
-impl Default for Farewell {
-    fn default() -> Self {
-        Self {
-            reason: ReasonCode::SUCCESS,
-            session_expiry_secs: None,
-        }
-    }
-}
-
-struct Listener {
-    queue: VecDeque<Event>,
-    waker: Option<Waker>,
-    missed: u64,
-}
-
-/// Events that wait for a slow reader.
-const EVENTS_MAX: usize = 256;
-
 /// A connection that lasts this long makes the next outage begin with short waits again.
 const STABLE: u64 = 10_000;
-
-/// How many milliseconds DISCONNECT has to leave.
-const FAREWELL: u64 = 1000;
 
 impl Core {
     /// A client that connects at once. `seed` has to differ from client to client.
@@ -251,6 +230,7 @@ impl Core {
             last_waiter: 0,
             incoming: Incoming::default(),
             receipts: Receipts::default(),
+            payloads: Payloads::default(),
             routes: Routes::default(),
             streams: Streams::default(),
             operations: HashMap::new(),
@@ -440,147 +420,6 @@ impl Core {
         self.random.part(delay)
     }
 
-    /// Ends the client: everybody who waits is told why.
-    pub(crate) fn close(&mut self, error: ConnectionError) {
-        if matches!(self.state, State::Closed(_)) {
-            return;
-        }
-        self.state = State::Closed(error.clone());
-        self.link = None;
-        let unfinished = self.unfinished();
-        self.queue.clear();
-        self.outgoing = Outgoing::default();
-        self.releasing.clear();
-        self.outbound.awaited.clear();
-        self.operations.clear();
-        self.waiting_operations.clear();
-        let farewell = self.shutdown.take().and_then(|shutdown| shutdown.ticket);
-        if let Some(ticket) = farewell {
-            let result = match unfinished {
-                0 => Ok(()),
-                messages => Err(Unfinished { messages }),
-            };
-            self.bid_farewell(ticket, Outcome::Disconnected(result));
-        }
-        self.wake_keeper();
-        self.tickets.close(&error, &mut self.wakers);
-        let end = SubscribeError::Closed(Box::new(error.clone()));
-        self.streams.close(&end, &mut self.wakers);
-        self.wakers
-            .extend(self.room_waiters.drain(..).map(|(_, waker)| waker));
-        self.tell(Event::Closed(error));
-        self.rouse();
-    }
-
-    /// Why the client has ended, if it has.
-    pub(crate) const fn ending(&self) -> Option<&ConnectionError> {
-        match &self.state {
-            State::Closed(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    /// Begins an orderly end: what was accepted is delivered first, until `deadline`.
-    pub(crate) fn shut_down(
-        &mut self,
-        now: Time,
-        deadline: Time,
-        farewell: Farewell,
-        ticket: Option<Ticket>,
-    ) {
-        if matches!(self.state, State::Closed(_)) {
-            if let Some(ticket) = ticket {
-                self.complete(ticket, Outcome::Disconnected(Ok(())));
-            }
-            return;
-        }
-        if let Some(earlier) = &mut self.shutdown {
-            // The last call is the one that counts; both hear of the end.
-            earlier.deadline = deadline;
-            earlier.farewell = farewell;
-            if let Some(replaced) = mem::replace(&mut earlier.ticket, ticket) {
-                self.complete(replaced, Outcome::Disconnected(Ok(())));
-            }
-        } else {
-            self.shutdown = Some(Shutdown {
-                deadline,
-                farewell,
-                ticket,
-            });
-        }
-        self.check_shutdown(now);
-        self.rouse();
-    }
-
-    /// Whether an end has been asked for.
-    pub(crate) const fn is_shutting_down(&self) -> bool {
-        self.shutdown.is_some()
-    }
-
-    /// A ticket for the end that is asked for with it.
-    pub(crate) fn await_end(&mut self) -> Ticket {
-        self.tickets.issue(tickets::Call::Disconnect)
-    }
-
-    fn check_shutdown(&mut self, now: Time) {
-        let Some(shutdown) = &self.shutdown else {
-            return;
-        };
-        let farewell = shutdown.farewell;
-        let out_of_time = shutdown.deadline <= now;
-        if !(out_of_time || self.unfinished() == 0 && self.operations.is_empty()) {
-            return;
-        }
-        match &self.link {
-            Some(link) if link.closing.is_some() => {
-                // Not even DISCONNECT leaves.
-                if out_of_time {
-                    self.close(ConnectionError::Closed);
-                }
-            }
-            Some(_) if self.is_connected() => {
-                if let Some(shutdown) = &mut self.shutdown {
-                    shutdown.deadline = shutdown.deadline.max(now.plus_millis(FAREWELL));
-                }
-                self.send_disconnect(farewell);
-                self.end_link(ConnectionError::Closed);
-            }
-            Some(_) | None => self.close(ConnectionError::Closed),
-        }
-    }
-
-    fn send_disconnect(&mut self, farewell: Farewell) {
-        let mut list = Vec::new();
-        // A session that nobody asked to keep is only kept for short outages.
-        let expiry = match farewell.session_expiry_secs {
-            None if self.options.session_expiry_secs.is_none() && self.options.clean_start => {
-                Some(0)
-            }
-            given => given,
-        };
-        if let Some(seconds) = expiry {
-            list.push(Property::SessionExpiryInterval(seconds));
-        }
-        self.send(Packet::Disconnect(Disconnect {
-            reason: farewell.reason,
-            properties: Properties::from_list(&list),
-        }));
-    }
-
-    /// Lets what is queued go out, then has the connection closed.
-    fn end_link(&mut self, error: ConnectionError) {
-        if let Some(link) = &mut self.link {
-            link.closing.get_or_insert(error);
-        }
-        self.rouse();
-    }
-
-    /// How many messages are neither delivered nor given up.
-    pub(crate) fn unfinished(&self) -> usize {
-        let storing = self.journal.as_ref().map_or(0, Journal::storing);
-        self.queue.len() + self.outgoing.len() + storing
-    }
-
     /// When [`Self::tick`] has something to do.
     pub(crate) fn next_deadline(&self) -> Time {
         let link = match &self.link {
@@ -650,78 +489,6 @@ impl Core {
     pub(crate) const fn wakers(&mut self) -> &mut Vec<Waker> {
         &mut self.wakers
     }
-
-    fn tell(&mut self, event: Event) {
-        for (_, listener) in &mut self.listeners {
-            if listener.queue.len() >= EVENTS_MAX {
-                listener.queue.pop_front();
-                listener.missed += 1;
-            }
-            listener.queue.push_back(event.clone());
-            self.wakers.extend(listener.waker.take());
-        }
-    }
-
-    /// A new listener for events.
-    pub(crate) fn listen(&mut self) -> usize {
-        self.listeners.insert(Listener {
-            queue: VecDeque::new(),
-            waker: None,
-            missed: 0,
-        })
-    }
-
-    /// The next event of a listener; `Err`: none yet, and the waker is kept.
-    pub(crate) fn next_event(
-        &mut self,
-        listener: usize,
-        waker: &Waker,
-    ) -> Result<Option<Event>, ()> {
-        let closed = matches!(self.state, State::Closed(_));
-        let Some(listener) = self.listeners.get_mut(listener) else {
-            return Ok(None);
-        };
-        if listener.missed > 0 {
-            return Ok(Some(Event::Missed(mem::take(&mut listener.missed))));
-        }
-        match listener.queue.pop_front() {
-            Some(event) => Ok(Some(event)),
-            None if closed => Ok(None),
-            None => {
-                listener.waker = Some(waker.clone());
-                Err(())
-            }
-        }
-    }
-
-    pub(crate) fn stop_listening(&mut self, listener: usize) {
-        self.listeners.try_remove(listener);
-    }
-}
-
-/// Random numbers for waits and names; not for secrets (splitmix64).
-struct Random(u64);
-
-impl Random {
-    const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Half of `whole` at least, all of it at most.
-    fn part(&mut self, whole: std::time::Duration) -> std::time::Duration {
-        let half = whole / 2;
-        let half_millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX - 1);
-        half + std::time::Duration::from_millis(self.next() % half_millis.saturating_add(1))
-    }
-}
-
-/// A payload of the broker's that the application keeps.
-fn keep(payload: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(payload)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ type Asker = Box<dyn Authenticator>;
 
 /// Runs a client to its end.
 pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
-    let factory = shared.with(|core, _| core.options().authenticator.clone());
+    let factory = shared.enter(|core| core.options().authenticator.clone());
     let mut authenticator = factory.map(|factory| factory.make());
     loop {
         match shared.with(|core, now| core.duty(now)) {
@@ -37,7 +37,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
                         shared.with(|core, now| core.dial_failed(now, error));
                     }
                     Some(Ok((link, credentials, authentication))) => {
-                        shared.with(|core, now| core.opened(now, &credentials, authentication));
+                        shared.with(|core, now| {
+                            core.opened(now, &credentials, authentication);
+                            #[cfg(feature = "tls")]
+                            core.secured(link.tls_info());
+                        });
                         let mut talk = Talk::new(&shared, link, authenticator.take());
                         let why = poll_fn(|context| talk.poll(context)).await;
                         authenticator = talk.into_authenticator().await;
@@ -56,7 +60,7 @@ async fn wait(shared: &Shared, until: Time) {
     let mut sleep = pin!(tokio::time::sleep_until(shared.instant(until).into()));
     let mut is_first = true;
     poll_fn(|context| {
-        shared.with(|core, _| core.set_driver(context.waker()));
+        shared.enter(|core| core.set_driver(context.waker()));
         let roused = !std::mem::take(&mut is_first);
         if sleep.as_mut().poll(context).is_ready() || roused {
             return Poll::Ready(());
@@ -92,8 +96,7 @@ async fn dial(
     attempt: u32,
     resolving: Resolving,
 ) -> Result<Dialed, ConnectionError> {
-    let (options, refused) =
-        shared.with(|core, _| (core.options().clone(), core.refused().cloned()));
+    let (options, refused) = shared.enter(|core| (core.options().clone(), core.refused().cloned()));
     let work = async {
         let credentials = match &options.credential_source {
             None => options.credentials.clone(),
@@ -154,6 +157,9 @@ const IDLE_CAPACITY: usize = 8 * 1024;
 
 const READ_BUFFER: usize = 64 * 1024;
 
+/// After a read of as many bytes it is the readers' turn. TLS gives no more than two records at once.
+const MUCH: usize = 16 * 1024;
+
 thread_local! {
     // Clients that idle have no buffer.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
@@ -188,6 +194,12 @@ impl<'a> Talk<'a> {
             let step = BUFFER.with_borrow_mut(|buffer| self.round(context, buffer));
             match step {
                 Step::Again => {}
+                Step::GiveWay => {
+                    // Whoever was woken comes before the rest of what there is to read: what is in the
+                    // caches is worked on, and streams do not fill. Polled once, it wakes this task.
+                    let _ = pin!(tokio::task::yield_now()).poll(context);
+                    return Poll::Pending;
+                }
                 Step::Wait(deadline) => {
                     if self.sleep_until(context, deadline) {
                         return Poll::Pending;
@@ -235,6 +247,7 @@ impl<'a> Talk<'a> {
                 let told = self.drain(context, buffer);
                 Step::End(broken(told.unwrap_or(error)))
             }
+            Ok(_) if bytes.len() >= MUCH => Step::GiveWay,
             Ok(wrote) if wrote || asked || !bytes.is_empty() || goes_on => Step::Again,
             Ok(_) => Step::Wait(turn.deadline),
         }
@@ -330,7 +343,7 @@ impl<'a> Talk<'a> {
         };
         let Some(mut asker) = self.authenticator.take() else {
             let why = "the broker asks twice at once".to_owned();
-            self.shared.with(|core, _| core.authentication_failed(why));
+            self.shared.enter(|core| core.authentication_failed(why));
             return;
         };
         self.asking = Some(Box::pin(async move {
@@ -374,6 +387,8 @@ struct Turn {
 
 enum Step {
     Again,
+    /// There is more to read, and somebody else's turn.
+    GiveWay,
     Wait(Time),
     End(ConnectionError),
 }

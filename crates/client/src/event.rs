@@ -73,6 +73,9 @@ pub struct Connected {
     pub topic_alias_maximum: u16,
     /// The base of response topics that it offers.
     pub response_information: Option<String>,
+    /// What TLS agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::TlsInfo>,
     /// What it says for people to read.
     pub reason_string: Option<String>,
     /// Its user properties.

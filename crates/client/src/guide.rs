@@ -8,6 +8,7 @@
 //! - [`sessions`]: what the broker keeps, and the queue on the disk
 //! - [`tls`]: certificates, WebSocket, proxies
 //! - [`oauth`]: tokens that end, and methods with several steps
+//! - [`embedded`]: small devices, and microcontrollers without an operating system
 //! - [`coming_from`]: for people who know rumqttc or paho
 //!
 //! The examples run against a broker whenever the tests do.
@@ -29,5 +30,7 @@ pub mod sessions {}
 pub mod tls {}
 #[doc = include_str!("guide/oauth.md")]
 pub mod oauth {}
+#[doc = include_str!("guide/embedded.md")]
+pub mod embedded {}
 #[doc = include_str!("guide/coming_from.md")]
 pub mod coming_from {}

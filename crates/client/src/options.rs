@@ -1,6 +1,7 @@
 //! How to connect and how much to hold.
 
 pub(crate) mod url;
+mod will;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,18 +10,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use midge_codec::{QoS, Version};
+use midge_codec::Version;
 
 use crate::credentials::{
     Authenticator, AuthenticatorFactory, CredentialRequest, CredentialSource, Credentials,
     CredentialsError,
 };
 use crate::error::{ConnectionError, OptionsError};
-use crate::message::MessageProperties;
 #[cfg(feature = "tls")]
 use crate::net::TlsOptions;
 use crate::net::{Dialer, Server};
+
+pub use will::Will;
 
 /// Everything about a client that is settled before it connects.
 ///
@@ -59,7 +60,7 @@ pub struct Options {
     pub(crate) queue_bytes_max: usize,
     pub(crate) queue_full: QueueFull,
     pub(crate) durable_queue: Option<PathBuf>,
-    pub(crate) inflight_max: u16,
+    pub(crate) inflight_max: Option<u16>,
     pub(crate) inbound_bytes_max: usize,
     pub(crate) dialer: Dialer,
     pub(crate) linger: Duration,
@@ -76,60 +77,6 @@ pub enum QueueFull {
     /// The message that has waited longest and was not sent gives way, and its delivery fails with
     /// [`PublishError::Dropped`](crate::PublishError::Dropped).
     DropOldest,
-}
-
-/// What the broker publishes when it loses the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Will {
-    pub(crate) topic: String,
-    pub(crate) payload: Bytes,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) delay_secs: u32,
-    pub(crate) properties: MessageProperties,
-}
-
-impl Will {
-    /// A will of QoS 0 that is not retained.
-    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self {
-            topic: topic.into(),
-            payload: payload.into(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            delay_secs: 0,
-            properties: MessageProperties::default(),
-        }
-    }
-
-    /// The QoS to publish it with.
-    #[must_use]
-    pub const fn qos(mut self, qos: QoS) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// To be retained.
-    #[must_use]
-    pub const fn retain(mut self) -> Self {
-        self.retain = true;
-        self
-    }
-
-    /// How long after the connection it is published, unless the client is back by then (5.0). Whole
-    /// seconds.
-    #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay_secs = seconds(delay);
-        self
-    }
-
-    /// The message's properties (5.0).
-    #[must_use]
-    pub fn properties(mut self, properties: MessageProperties) -> Self {
-        self.properties = properties;
-        self
-    }
 }
 
 impl Options {
@@ -181,7 +128,7 @@ impl Options {
             queue_bytes_max: 64 << 20,
             queue_full: QueueFull::Wait,
             durable_queue: None,
-            inflight_max: 1000,
+            inflight_max: None,
             inbound_bytes_max: 64 << 20,
             dialer: Dialer::default(),
             linger: Duration::from_secs(5),
@@ -411,11 +358,12 @@ impl Options {
         self
     }
 
-    /// How many messages of QoS 1 and 2 are on their way at once, if the broker takes as many; 1,000 if
-    /// not set, at most 60,000.
+    /// How many messages of QoS 1 and 2 are on their way at once, if the broker takes as many; at most
+    /// 60,000. If not set, 1,000 with 5.0, where the broker says how many it takes, and 20 with 3.x, where
+    /// it cannot: Mosquitto as it is installed closes the connection of who has more of QoS 2 on the way.
     #[must_use]
     pub fn inflight_max(mut self, messages: u16) -> Self {
-        self.inflight_max = messages.clamp(1, 60_000);
+        self.inflight_max = Some(messages.clamp(1, 60_000));
         self
     }
 
@@ -487,6 +435,16 @@ impl Options {
         self
     }
 
+    /// How many messages may be unacknowledged.
+    pub(crate) fn window(&self) -> u16 {
+        let default = if self.version.has_properties() {
+            INFLIGHT_DEFAULT
+        } else {
+            INFLIGHT_3X
+        };
+        self.inflight_max.unwrap_or(default)
+    }
+
     /// The session expiry of CONNECT in seconds.
     pub(crate) fn session_secs(&self) -> u32 {
         let default = if self.durable_queue.is_some() {
@@ -556,6 +514,12 @@ impl Options {
         Ok(())
     }
 }
+
+/// How many messages are on their way with 5.0, if nobody says otherwise.
+const INFLIGHT_DEFAULT: u16 = 1000;
+
+/// The same with 3.x: what Mosquitto takes as it is installed, and what other clients begin with.
+const INFLIGHT_3X: u16 = 20;
 
 /// The session expiry of a client that names none: short outages lose nothing.
 const SESSION_EXPIRY_DEFAULT: u32 = 120;

@@ -128,7 +128,7 @@ impl<'a> Publish<'a> {
         match accepted {
             Ok(accepted) => {
                 if let Accepted::Storing { stored, .. } = accepted {
-                    shared.with(|core, _| core.tickets().abandon(stored));
+                    shared.enter(|core| core.tickets().abandon(stored));
                 }
                 Ok(Delivery::new(shared, accepted))
             }
@@ -212,7 +212,7 @@ impl Future for Enqueue<'_> {
             return Poll::Pending;
         };
         let shared = self.publish.shared;
-        match shared.with(|core, _| core.tickets().poll(stored, context.waker())) {
+        match shared.enter(|core| core.tickets().poll(stored, context.waker())) {
             Poll::Pending => {
                 self.storing = Some((stored, delivery));
                 Poll::Pending
@@ -227,11 +227,11 @@ impl Drop for Enqueue<'_> {
     fn drop(&mut self) {
         if let Some((stored, _)) = self.storing.take() {
             let shared = self.publish.shared;
-            shared.with(|core, _| core.tickets().abandon(stored));
+            shared.enter(|core| core.tickets().abandon(stored));
         }
         if let Some(waiter) = self.waiter.take() {
             let shared = self.publish.shared;
-            shared.with(|core, _| core.stop_waiting_for_room(waiter));
+            shared.enter(|core| core.stop_waiting_for_room(waiter));
         }
     }
 }
@@ -350,15 +350,14 @@ impl Future for Delivery {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let state = &mut this.state;
-        this.shared
-            .with(|core, _| state.poll(core, context.waker()))
+        this.shared.enter(|core| state.poll(core, context.waker()))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let State::Ticket(ticket) = self.state {
-            self.shared.with(|core, _| core.tickets().abandon(ticket));
+            self.shared.enter(|core| core.tickets().abandon(ticket));
         }
     }
 }

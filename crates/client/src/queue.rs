@@ -166,7 +166,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, queue: Queue, resolving: Resolving
     };
     loop {
         let next = |context: &mut std::task::Context<'_>| {
-            shared.with(|core, _| core.next_records(context.waker()))
+            shared.enter(|core| core.next_records(context.waker()))
         };
         let Some(records) = poll_fn(next).await else {
             break;
@@ -186,9 +186,9 @@ pub(crate) async fn keep(shared: Arc<Shared>, queue: Queue, resolving: Resolving
                 Some(Outcome::MessagesRefused(why)) => break Some(why),
                 Some(Outcome::Failing(why)) => {
                     if !std::mem::replace(&mut is_told, true) {
-                        shared.with(|core, _| core.queue_failing(why));
+                        shared.enter(|core| core.queue_failing(why));
                     }
-                    if shared.with(|core, _| core.ending().is_some()) {
+                    if shared.enter(|core| core.ending().is_some()) {
                         // The next run sends again what this one cannot note as sent.
                         break Some("the client has ended".to_owned());
                     }
@@ -212,7 +212,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, queue: Queue, resolving: Resolving
     let _ = worker.run(Queue::close).await;
     // The lock goes first, so that whoever waited can open the queue again.
     drop(worker);
-    shared.with(|core, _| core.queue_closed());
+    shared.enter(|core| core.queue_closed());
 }
 
 /// Where the disk's work is done: it blocks.

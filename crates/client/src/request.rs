@@ -102,7 +102,7 @@ impl Drop for RequestFuture<'_> {
         if waiter.is_none() && ticket.is_none() {
             return;
         }
-        self.shared().with(|core, _| {
+        self.shared().enter(|core| {
             if let Some(waiter) = waiter {
                 core.stop_waiting_for_room(waiter);
             }

@@ -28,9 +28,14 @@ impl Shared {
     /// Lets `call` change the core, then wakes whom that concerns.
     pub(crate) fn with<R>(&self, call: impl FnOnce(&mut Core, Time) -> R) -> R {
         let now = self.now();
+        self.enter(|core| call(core, now))
+    }
+
+    /// As [`Self::with`], for what has nothing to do with time: a clock is not free.
+    pub(crate) fn enter<R>(&self, call: impl FnOnce(&mut Core) -> R) -> R {
         // A panic under the lock would be ours; the core is still whole enough to end in order.
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = call(&mut core, now);
+        let result = call(&mut core);
         let wakers = core.wakers();
         if wakers.len() <= 1 {
             let waker = wakers.pop();
@@ -99,7 +104,7 @@ impl Receipt {
     pub(crate) fn acknowledge(&self) {
         if !self.0.is_done.swap(true, Ordering::Relaxed) {
             let sequence = self.0.sequence;
-            self.0.shared.with(|core, _| core.acknowledge(sequence));
+            self.0.shared.enter(|core| core.acknowledge(sequence));
         }
     }
 }

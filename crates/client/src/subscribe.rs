@@ -267,7 +267,7 @@ impl Future for SubscribeFuture {
             State::Asked(subscription, ticket) => (subscription, ticket),
             State::Wanted(wanted) => {
                 let is_manual = wanted.terms.manual;
-                let (key, ticket) = match shared.with(|core, _| core.subscribe(*wanted)) {
+                let (key, ticket) = match shared.enter(|core| core.subscribe(*wanted)) {
                     Ok(asked) => asked,
                     Err(error) => return Poll::Ready(Err(error)),
                 };
@@ -275,7 +275,7 @@ impl Future for SubscribeFuture {
                 (subscription, ticket)
             }
         };
-        match shared.with(|core, _| core.tickets().poll(ticket, context.waker())) {
+        match shared.enter(|core| core.tickets().poll(ticket, context.waker())) {
             Poll::Pending => {
                 this.state = State::Asked(subscription, ticket);
                 Poll::Pending
@@ -294,7 +294,7 @@ impl Drop for SubscribeFuture {
     fn drop(&mut self) {
         if let State::Asked(_, ticket) = self.state {
             let shared = &self.handle.shared;
-            shared.with(|core, _| core.tickets().abandon(ticket));
+            shared.enter(|core| core.tickets().abandon(ticket));
         }
     }
 }
@@ -371,7 +371,7 @@ impl Subscription {
             }
         } else if let Some(sequence) = finished {
             let shared = &self.handle.shared;
-            shared.with(|core, _| core.acknowledge(sequence));
+            shared.enter(|core| core.acknowledge(sequence));
         }
         let Some(Item {
             mut message,
@@ -407,7 +407,7 @@ impl Subscription {
     #[must_use]
     pub fn lost(&self) -> u64 {
         let shared = &self.handle.shared;
-        shared.with(|core, _| core.lost_messages(self.key))
+        shared.enter(|core| core.lost_messages(self.key))
     }
 
     /// Unsubscribes and waits until the broker has confirmed that. Without a connection, until there is
@@ -417,15 +417,15 @@ impl Subscription {
     /// The broker's refusal.
     pub async fn unsubscribe(mut self) -> Result<(), SubscribeError> {
         let shared = Arc::clone(&self.handle.shared);
-        let ticket = shared.with(|core, _| core.await_unsubscribe());
+        let ticket = shared.enter(|core| core.await_unsubscribe());
         self.leave(Some(ticket));
-        poll_fn(|context| {
-            match shared.with(|core, _| core.tickets().poll(ticket, context.waker())) {
+        poll_fn(
+            |context| match shared.enter(|core| core.tickets().poll(ticket, context.waker())) {
                 Poll::Ready(Outcome::Unsubscribed(result)) => Poll::Ready(result),
                 Poll::Ready(_) => Poll::Ready(Ok(())),
                 Poll::Pending => Poll::Pending,
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -436,7 +436,7 @@ impl Subscription {
         let read = self.finished.take();
         let unread = mem::take(&mut self.batch);
         let unread = unread.into_iter().filter_map(|item| item.sequence);
-        self.handle.shared.with(|core, _| {
+        self.handle.shared.enter(|core| {
             core.drop_stream(self.key, read.into_iter().chain(unread), ticket);
         });
     }

@@ -125,8 +125,8 @@ const TABLE: [Row; 17] = [
 
 /// What the tests of a crate may use besides, since it never ships with them.
 const TESTS_MAY_USE: [(&str, &[&str]); 2] = [
-    // A client is tested against the real thing.
-    ("client", &["broker", "server"]),
+    // A client is tested against the real thing; its guide shows the one for microcontrollers, too.
+    ("client", &["broker", "embedded", "server"]),
     ("embedded", &["access", "broker", "server"]),
 ];
 

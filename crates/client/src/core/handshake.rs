@@ -26,6 +26,14 @@ pub(crate) enum Challenge {
 }
 
 impl Core {
+    /// What TLS agreed on for the connection that was just opened.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&mut self, tls: Option<crate::TlsInfo>) {
+        if let Some(link) = &mut self.link {
+            link.tls = tls;
+        }
+    }
+
     /// A connection is open: CONNECT goes out. `authentication`: method and first data.
     pub(crate) fn opened(
         &mut self,
@@ -50,6 +58,8 @@ impl Core {
             inbound_aliases: InboundAliases::default(),
             outbound_aliases: OutboundAliases::new(0),
             unread: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
             judged: None,
             closing: None,
         });
@@ -157,6 +167,8 @@ impl Core {
             wildcards_available: true,
             shared_available: true,
             subscription_identifiers_available: options.version.has_properties(),
+            #[cfg(feature = "tls")]
+            tls: self.link.as_ref().and_then(|link| link.tls.clone()),
             ..Connected::default()
         };
         let mut proof = None;

@@ -18,8 +18,9 @@ use bytes::Bytes;
 use midge_codec::{Ack, AckKind, Packet, QoS, ReasonCode};
 use midge_proto::Time;
 
+use super::accepting::{Accepted, Rejected};
+use super::held::{Draft, Held, Releasing};
 use super::receiving::Received;
-use super::sending::{Accepted, Draft, Held, Rejected, Releasing};
 use super::tickets::Call;
 use super::{Core, Outcome, State, Ticket};
 use crate::Published;

@@ -4,12 +4,14 @@ use std::mem;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use midge_codec::{Ack, AckKind, Header, Packet, Property, Publish, QoS, ReasonCode, Version};
-use midge_proto::{Answer, Fault, Incoming, Time};
+use midge_codec::{
+    Ack, AckKind, Header, Packet, PacketType, Property, Publish, QoS, ReasonCode, Version,
+};
+use midge_proto::{Answer, Connection, Fault, Incoming, Time};
 
 use super::handing::Item;
 use super::journal::Journal;
-use super::{Core, Event, keep};
+use super::{Core, Event};
 use crate::message::{Message, MessageProperties};
 
 /// How far a received message of QoS 2 is.
@@ -24,6 +26,55 @@ pub(super) enum Received {
 /// More subscription identifiers than this in one message are not looked at.
 const IDENTIFIERS_MAX: usize = 16;
 
+const RECEIVE_MAXIMUM_EXCEEDED: Fault = Fault::disconnect(
+    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+    "more unacknowledged messages than the receive maximum [MQTT5-3.3.4-9]",
+);
+
+/// A message on its way from the packet to the streams.
+struct Arrival<'a> {
+    topic: Arc<str>,
+    /// The message before had the same topic.
+    goes_on: bool,
+    /// How many bytes there are of its packet and those behind it.
+    ahead: usize,
+    /// The subscriptions that it comes for, where the broker says so.
+    identifiers: &'a [u32],
+}
+
+/// A buffer that grew larger for a packet is given back after it.
+const UNREAD_KEPT: usize = 1024;
+
+/// How many bytes the first packet of `unread` lacks, or its header; all that come, if it is whole or
+/// faulty.
+fn missing(unread: &[u8]) -> usize {
+    match Header::peek(unread) {
+        Ok(None) => 1,
+        Ok(Some(header)) if header.packet_length() > unread.len() => {
+            header.packet_length() - unread.len()
+        }
+        Ok(Some(_)) | Err(_) => usize::MAX,
+    }
+}
+
+/// Reads a PUBACK or PUBREC. A refusal is one whatever its reason: Mosquitto refuses messages that are too
+/// large with 0x95, which the standard does not list here, and would be sent them for ever.
+fn read_ack<'a>(
+    connection: &Connection,
+    kind: PacketType,
+    header: &Header,
+    body: &'a [u8],
+) -> Result<Packet<'a>, Fault> {
+    let refusal = match Ack::decode_any_reason(connection.version(), body) {
+        Ok(ack) if ack.reason.is_failure() && header.first & 0x0F == 0 => ack,
+        _ => return connection.decode(kind, header, body),
+    };
+    Ok(match kind {
+        PacketType::PubRec => Packet::Ack(AckKind::PubRec, refusal),
+        _ => Packet::Ack(AckKind::PubAck, refusal),
+    })
+}
+
 impl Core {
     /// Takes bytes from the connection.
     pub(crate) fn received(&mut self, now: Time, bytes: &[u8]) {
@@ -32,9 +83,18 @@ impl Core {
         };
         link.last_heard = now;
         link.keep_alive.active(now.min(link.last_sent));
-        if !link.unread.is_empty() {
-            link.unread.extend_from_slice(bytes);
+        let mut bytes = bytes;
+        // A packet that came in part is completed first: what follows it need not be copied.
+        while let Some(link) = &mut self.link
+            && !link.unread.is_empty()
+            && !bytes.is_empty()
+        {
+            let (head, rest) = bytes.split_at(missing(&link.unread).min(bytes.len()));
+            link.unread.extend_from_slice(head);
+            bytes = rest;
             self.resume(now);
+        }
+        if bytes.is_empty() {
             return;
         }
         let used = self.read_packets(now, bytes);
@@ -57,7 +117,9 @@ impl Core {
         let used = self.read_packets(now, &unread);
         if let Some(link) = &mut self.link {
             unread.drain(..used.min(unread.len()));
-            link.unread = unread;
+            if !unread.is_empty() || unread.capacity() <= UNREAD_KEPT {
+                link.unread = unread;
+            }
         }
     }
 
@@ -114,25 +176,45 @@ impl Core {
                     return bytes.len();
                 }
             };
-            let packet = connection.admit(&header).and_then(|kind| {
-                header
-                    .body(rest)
-                    .map(|body| connection.decode(kind, &header, body))
-                    .transpose()
-            });
-            match packet {
-                Ok(Some(packet)) => {
-                    used += header.packet_length();
-                    self.on_packet(now, &packet);
-                }
-                Ok(None) => break,
+            let kind = match connection.admit(&header) {
+                Ok(kind) => kind,
                 Err(fault) => {
                     self.on_fault(&fault);
                     return bytes.len();
                 }
+            };
+            let Some(body) = header.body(rest) else {
+                break;
+            };
+            let taken = match kind {
+                PacketType::Publish => self.read_publish(&header, body, rest.len()),
+                PacketType::PubAck | PacketType::PubRec => {
+                    let packet = read_ack(&connection, kind, &header, body);
+                    packet.map(|packet| self.on_packet(now, &packet))
+                }
+                _ => {
+                    let packet = connection.decode(kind, &header, body);
+                    packet.map(|packet| self.on_packet(now, &packet))
+                }
+            };
+            if let Err(fault) = taken {
+                self.on_fault(&fault);
+                return bytes.len();
             }
+            used += header.packet_length();
         }
+        self.payloads.finish();
         used
+    }
+
+    /// A whole PUBLISH. `ahead`: how many bytes there are of it and what follows.
+    fn read_publish(&mut self, header: &Header, body: &[u8], ahead: usize) -> Result<(), Fault> {
+        let version = self.options.version;
+        let bytes = Publish::topic_bytes(body).unwrap_or_default();
+        let known = self.routes.last_topic(bytes);
+        let publish = Publish::decode_known(header.first, version, body, known.as_deref())
+            .map_err(|error| Fault::decode(PacketType::Publish, error))?;
+        self.on_publish(&publish, known.clone(), ahead)
     }
 
     fn on_fault(&mut self, fault: &Fault) {
@@ -145,7 +227,6 @@ impl Core {
 
     fn on_packet(&mut self, now: Time, packet: &Packet<'_>) {
         match packet {
-            Packet::Publish(publish) => self.on_publish(publish),
             Packet::Ack(AckKind::PubRel, ack) => self.on_pubrel(ack.packet_id),
             Packet::Ack(kind, ack) => self.on_ack(now, *kind, ack),
             Packet::ConnAck(connack) => self.on_connack(now, connack),
@@ -160,6 +241,7 @@ impl Core {
                 self.on_disconnect(disconnect.reason, disconnect.properties);
             }
             Packet::Auth(auth) => self.on_auth(auth),
+            Packet::Publish(_) => {} // Read apart from the others.
             // Not admitted in the client's role.
             Packet::Connect(_)
             | Packet::Subscribe(_)
@@ -168,54 +250,80 @@ impl Core {
         }
     }
 
-    fn on_publish(&mut self, publish: &Publish<'_>) {
+    /// `known`: the topic, if it is that of the message before.
+    fn on_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        known: Option<Arc<str>>,
+        ahead: usize,
+    ) -> Result<(), Fault> {
+        let goes_on = known.is_some();
+        if let Some(topic) = known
+            && publish.properties.is_empty()
+        {
+            let arrival = Arrival {
+                topic,
+                goes_on,
+                ahead,
+                identifiers: &[],
+            };
+            return self.take_in(publish, arrival);
+        }
         let mut alias = None;
         let mut identifiers = [0; IDENTIFIERS_MAX];
         let mut count = 0;
-        if !publish.properties.is_empty() {
-            for property in publish.properties.iter() {
-                match property {
-                    Property::TopicAlias(number) => alias = Some(number),
-                    Property::SubscriptionIdentifier(id) => {
-                        if let Some(place) = identifiers.get_mut(count) {
-                            *place = id;
-                            count += 1;
-                        }
+        for property in publish.properties.iter() {
+            match property {
+                Property::TopicAlias(number) => alias = Some(number),
+                Property::SubscriptionIdentifier(id) => {
+                    if let Some(place) = identifiers.get_mut(count) {
+                        *place = id;
+                        count += 1;
                     }
-                    _ => {}
                 }
+                _ => {}
             }
         }
-        let identifiers = identifiers.get(..count).unwrap_or_default();
         let Some(link) = &mut self.link else {
-            return;
+            return Ok(());
         };
         let maximum = self.options.inbound_aliases_max;
-        let topic = match link.inbound_aliases.resolve(publish.topic, alias, maximum) {
-            Ok(topic) => self.routes.intern(topic),
-            Err(fault) => {
-                self.on_fault(&fault);
-                return;
-            }
+        let topic = link
+            .inbound_aliases
+            .resolve(publish.topic, alias, maximum)?;
+        let (topic, goes_on) = self.routes.intern(topic);
+        let arrival = Arrival {
+            topic,
+            goes_on,
+            ahead,
+            identifiers: identifiers.get(..count).unwrap_or_default(),
         };
+        self.take_in(publish, arrival)
+    }
+
+    /// Delivers a message, unless the application has had it.
+    fn take_in(&mut self, publish: &Publish<'_>, arrival: Arrival<'_>) -> Result<(), Fault> {
         let Some(id) = publish.packet_id else {
-            self.deliver(topic, publish, identifiers, None);
-            return;
+            self.deliver(publish, arrival, None);
+            return Ok(());
         };
         if self.is_known(publish, id) {
-            return;
+            return Ok(());
         }
         let owed = self.receipts.len();
         if self.options.version == Version::V5 && owed >= self.options.receive_maximum.into() {
-            let why = "more unacknowledged messages than the receive maximum [MQTT5-3.3.4-9]";
-            self.fault(Some(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED), why.to_owned());
-            return;
+            return Err(RECEIVE_MAXIMUM_EXCEEDED);
+        }
+        // Not before it is sure to be delivered: what is known is not delivered again.
+        if publish.qos == QoS::ExactlyOnce {
+            self.incoming.insert(id, Received::Waiting);
         }
         let sequence = self.receipts.next_sequence();
-        let holders = self.deliver(topic, publish, identifiers, Some(sequence));
+        let holders = self.deliver(publish, arrival, Some(sequence));
         self.receipts.add(id, publish.qos, holders);
         // Nobody may have wanted it, or an older one had to give way to it.
         self.send_receipts();
+        Ok(())
     }
 
     /// Whether the application has been given this message, so that it must not be given it again.
@@ -228,10 +336,7 @@ impl Core {
             return known;
         }
         match self.incoming.get_mut(id) {
-            None => {
-                self.incoming.insert(id, Received::Waiting);
-                return false;
-            }
+            None => return false,
             Some(Received::Recorded) => {
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
                 self.send(Packet::Ack(AckKind::PubRec, ack));
@@ -247,13 +352,18 @@ impl Core {
     /// Hands a message to everybody whose filters match; gives how many of them have to be done with it.
     fn deliver(
         &mut self,
-        topic: Arc<str>,
         publish: &Publish<'_>,
-        identifiers: &[u32],
+        arrival: Arrival<'_>,
         sequence: Option<u64>,
     ) -> usize {
+        let Arrival {
+            topic,
+            goes_on,
+            ahead,
+            identifiers,
+        } = arrival;
         let message = Message {
-            payload: keep(publish.payload),
+            payload: self.payloads.keep(publish.payload, goes_on, ahead),
             properties: if publish.properties.is_empty() {
                 None
             } else {
@@ -267,6 +377,14 @@ impl Core {
         };
         let item = Item { message, sequence };
         let route = self.routes.find(&item.message.topic, identifiers);
+        if let [key] = route[..]
+            && !self.requests.is_stream(key)
+        {
+            self.routes.give_back(route);
+            let holders = self.streams.push(key, item, &mut self.wakers);
+            self.trim(key);
+            return usize::from(holders);
+        }
         let mut holders = 0;
         let mut item = Some(item);
         for (at, key) in route.iter().enumerate() {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use midge_codec::SubscriptionOptions;
 use midge_proto::Time;
 
+use super::accepting::{Accepted, Rejected};
+use super::held::Draft;
 use super::routing::{Overflow, StreamKey, StreamTerms};
-use super::sending::{Accepted, Draft, Rejected};
 use super::subscribing::Wanted;
 use super::tickets::Call;
 use super::{Core, Outcome, Random, Ticket};

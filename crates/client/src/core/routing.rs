@@ -63,22 +63,32 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// A topic as it is shared by messages.
-    pub(super) fn intern(&mut self, topic: &str) -> Arc<str> {
-        match &self.last_topic {
-            Some(last) if &**last == topic => Arc::clone(last),
-            _ => {
+    /// The topic of the last message, if it is this one.
+    pub(super) fn last_topic(&self, topic: &[u8]) -> Option<Arc<str>> {
+        let last = self.last_topic.as_ref();
+        last.filter(|last| last.as_bytes() == topic).map(Arc::clone)
+    }
+
+    /// A topic as it is shared by messages, and whether the last message had it.
+    pub(super) fn intern(&mut self, topic: &str) -> (Arc<str>, bool) {
+        match self.last_topic(topic.as_bytes()) {
+            Some(last) => (last, true),
+            None => {
                 let topic: Arc<str> = topic.into();
                 self.last_topic = Some(Arc::clone(&topic));
                 self.is_last_valid = false;
-                topic
+                (topic, false)
             }
         }
     }
 
     /// The streams for a topic, which [`Self::intern`] was called for last. The list is given back.
     pub(super) fn find(&mut self, topic: &str, identifiers: &[u32]) -> Vec<StreamKey> {
-        if !self.is_last_valid || self.last_identifiers != identifiers {
+        // Compared only where there are some: looking at no bytes at an address of nowhere is slow on
+        // processors with masked loads.
+        let is_same = identifiers.is_empty() && self.last_identifiers.is_empty()
+            || self.last_identifiers == identifiers;
+        if !self.is_last_valid || !is_same {
             self.look_up(topic, identifiers);
         }
         mem::take(&mut self.last_route)

@@ -1,222 +1,23 @@
 //! Messages of the application on their way to the broker.
 
-use std::borrow::Cow;
-use std::mem;
 use std::num::NonZeroU16;
-use std::task::{Poll, Waker};
 
-use bytes::Bytes;
-use midge_codec::{
-    Ack, AckKind, Packet, Properties, Property, Publish, QoS, ReasonCode, Version, topic,
-};
-use midge_proto::{Acked, AliasUse, OutboundAliases, Outgoing, Resend, Time};
+use midge_codec::{Ack, AckKind, Packet, Properties, Property, Publish, QoS, ReasonCode};
+use midge_proto::{Acked, Outgoing, Resend, Time};
 
 use super::handshake::refusal;
-use super::journal::{Journal, Kept, Record};
-use super::tickets::Call;
-use super::{Core, Outcome, State, Ticket};
+use super::held::{Held, Outward, Releasing, put};
+use super::journal::{Journal, Record};
+use super::{Core, Outcome};
 use crate::Published;
 use crate::error::PublishError;
-use crate::message::MessageProperties;
-use crate::options::QueueFull;
-
-/// A message as the application hands it in.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Draft<'a> {
-    pub(crate) topic: Cow<'a, str>,
-    pub(crate) payload: Bytes,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) properties: Option<Box<MessageProperties>>,
-}
-
-/// A message that waits, or that is not acknowledged.
-#[derive(Debug)]
-pub(super) struct Held {
-    topic: Box<str>,
-    payload: Bytes,
-    properties: Option<Box<MessageProperties>>,
-    qos: QoS,
-    retain: bool,
-    expires: Time,
-    ticket: Ticket,
-    /// What it counts for in `held_bytes`.
-    size: usize,
-    /// Its name in the durable queue; 0 for none.
-    key: u64,
-}
-
-/// A delivery of QoS 2 that awaits PUBCOMP.
-#[derive(Debug)]
-pub(super) struct Releasing {
-    ticket: Ticket,
-    published: Published,
-    key: u64,
-}
-
-impl Releasing {
-    pub(super) const fn new(ticket: Ticket, published: Published, key: u64) -> Self {
-        Self {
-            ticket,
-            published,
-            key,
-        }
-    }
-
-    pub(super) const fn key(&self) -> u64 {
-        self.key
-    }
-}
-
-/// How a message was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Accepted {
-    /// It will be told by this ticket what becomes of it.
-    Ticket(Ticket),
-    /// The durable queue has to take it first, which `stored` tells; `delivery` tells the rest.
-    Storing { stored: Ticket, delivery: Ticket },
-    /// It is among the bytes for the connection, and its part is done when they are sent.
-    Written(Written),
-}
-
-/// A place among the bytes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
-    epoch: u32,
-    position: u64,
-}
-
-/// Why a message was not accepted.
-#[derive(Debug)]
-pub(crate) enum Rejected {
-    /// There is no room now; the draft is as it was.
-    Full,
-    Error(PublishError),
-}
-
-impl From<PublishError> for Rejected {
-    fn from(error: PublishError) -> Self {
-        Self::Error(error)
-    }
-}
 
 /// More bytes than this wait for the connection only when they are one message.
-const OUTBOUND_HIGH: u64 = 128 * 1024;
-
-/// The longest payload, so that topic and properties always fit beside it.
-const PAYLOAD_MAX: usize = 200 << 20;
-
-/// What a held message costs beside its bytes.
-const OVERHEAD: usize = size_of::<Held>() + 32;
-
-impl Draft<'_> {
-    fn check(&self, version: Version) -> Result<(), PublishError> {
-        if !topic::is_name(&self.topic) || self.topic.contains('\0') {
-            let why = "the topic is empty, too long, or has a wildcard or a zero byte";
-            return Err(PublishError::Invalid(why));
-        }
-        if self.payload.len() > PAYLOAD_MAX {
-            return Err(PublishError::Invalid("the payload exceeds 200 MiB"));
-        }
-        let Some(properties) = &self.properties else {
-            return Ok(());
-        };
-        if version.has_properties() {
-            check_properties(properties)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(super) fn size(&self) -> usize {
-        let properties = self.properties.as_ref().map_or(0, |list| list.size());
-        self.topic.len() + self.payload.len() + properties + OVERHEAD
-    }
-}
-
-fn check_properties(properties: &MessageProperties) -> Result<(), PublishError> {
-    let fits = |text: &str| text.len() <= usize::from(u16::MAX) && !text.contains('\0');
-    let users = &properties.user_properties;
-    let all = properties
-        .content_type
-        .iter()
-        .chain(users.iter().flat_map(|(name, value)| [name, value]))
-        .all(|text| fits(text));
-    let data = properties.correlation_data.as_ref().map_or(0, Bytes::len);
-    if !all || data > usize::from(u16::MAX) || properties.size() > PAYLOAD_MAX / 8 {
-        let why = "a property is longer than 65,535 bytes or has a zero byte";
-        return Err(PublishError::Invalid(why));
-    }
-    match &properties.response_topic {
-        Some(topic) if !topic::is_name(topic) || !fits(topic) => {
-            let why = "the response topic is empty or has a wildcard";
-            Err(PublishError::Invalid(why))
-        }
-        _ => Ok(()),
-    }
-}
+pub(super) const OUTBOUND_HIGH: u64 = 128 * 1024;
 
 impl Core {
-    /// Accepts a message. After [`Rejected::Full`] the draft is unchanged.
-    pub(crate) fn publish(
-        &mut self,
-        now: Time,
-        draft: &mut Draft<'_>,
-    ) -> Result<Accepted, Rejected> {
-        if let State::Closed(error) = &self.state {
-            return Err(PublishError::Closed(Box::new(error.clone())).into());
-        }
-        if self.shutdown.is_some() {
-            let closed = Box::new(crate::ConnectionError::Closed);
-            return Err(PublishError::Closed(closed).into());
-        }
-        draft.check(self.options.version)?;
-        if self.journal.is_some() && draft.qos != QoS::AtMostOnce {
-            if self.is_connected() {
-                self.check_terms(draft.qos, draft.retain)?;
-            }
-            return self.store(now, draft);
-        }
-        if !self.is_connected() {
-            return self.enqueue(now, draft);
-        }
-        self.check_terms(draft.qos, draft.retain)?;
-        let at_once = self.queue.is_empty() && self.outbound.pending() < OUTBOUND_HIGH;
-        if draft.qos != QoS::AtMostOnce {
-            if !at_once || !self.outgoing.has_room(self.window()) {
-                return self.enqueue(now, draft);
-            }
-            self.make_room(draft.size())?;
-            let held = self.hold(now, draft);
-            let ticket = held.ticket;
-            self.start(now, held);
-            return Ok(Accepted::Ticket(ticket));
-        }
-        if !at_once {
-            return self.enqueue(now, draft);
-        }
-        let message = Outward {
-            topic: &draft.topic,
-            payload: &draft.payload,
-            properties: draft.properties.as_deref(),
-            qos: draft.qos,
-            retain: draft.retain,
-            dup: false,
-            packet_id: None,
-            expiry_secs: draft
-                .properties
-                .as_ref()
-                .and_then(|list| list.expiry.map(crate::options::seconds)),
-        };
-        self.put(&message)?;
-        Ok(Accepted::Written(Written {
-            epoch: self.outbound.epoch,
-            position: self.outbound.end(),
-        }))
-    }
-
     /// What the broker said that it does not take.
-    fn check_terms(&self, qos: QoS, retain: bool) -> Result<(), PublishError> {
+    pub(super) fn check_terms(&self, qos: QoS, retain: bool) -> Result<(), PublishError> {
         if qos.bits() > self.terms.maximum_qos {
             let why = "the broker does not take this QoS [MQTT5-3.2.2-11]";
             return Err(PublishError::Invalid(why));
@@ -229,64 +30,11 @@ impl Core {
     }
 
     /// How many messages may be unacknowledged.
-    fn window(&self) -> u16 {
-        self.terms.receive_maximum.min(self.options.inflight_max)
+    pub(super) fn window(&self) -> u16 {
+        self.terms.receive_maximum.min(self.options.window())
     }
 
-    fn enqueue(&mut self, now: Time, draft: &mut Draft<'_>) -> Result<Accepted, Rejected> {
-        self.make_room(draft.size())?;
-        let held = self.hold(now, draft);
-        let ticket = held.ticket;
-        self.queue.push_back(held);
-        Ok(Accepted::Ticket(ticket))
-    }
-
-    /// Sees to it that a message of this size may be held.
-    pub(super) fn make_room(&mut self, size: usize) -> Result<(), Rejected> {
-        while !self.fits(size) {
-            match self.options.queue_full {
-                QueueFull::Wait => return Err(Rejected::Full),
-                QueueFull::Refuse => return Err(PublishError::QueueFull.into()),
-                QueueFull::DropOldest => {
-                    let Some(oldest) = self.queue.pop_front() else {
-                        return Err(PublishError::QueueFull.into());
-                    };
-                    self.give_up(oldest, PublishError::Dropped);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fits(&self, size: usize) -> bool {
-        let held = self.unfinished();
-        held == 0
-            || held < self.options.queue_messages_max
-                && self.held_bytes + size <= self.options.queue_bytes_max
-    }
-
-    pub(super) fn hold(&mut self, now: Time, draft: &mut Draft<'_>) -> Held {
-        let size = draft.size();
-        self.held_bytes += size;
-        let properties = draft.properties.take();
-        let expiry = properties.as_ref().and_then(|list| list.expiry);
-        Held {
-            topic: mem::take(&mut draft.topic).into(),
-            payload: mem::take(&mut draft.payload),
-            qos: draft.qos,
-            retain: draft.retain,
-            expires: match expiry {
-                Some(expiry) if self.options.version.has_properties() => now + expiry,
-                _ => Time::NEVER,
-            },
-            ticket: self.tickets.issue(Call::Publish),
-            size,
-            key: 0,
-            properties,
-        }
-    }
-
-    fn give_up(&mut self, held: Held, error: PublishError) {
+    pub(super) fn give_up(&mut self, held: Held, error: PublishError) {
         self.record(held.key, Record::Done);
         self.forget(held, error);
     }
@@ -298,7 +46,7 @@ impl Core {
     }
 
     /// Sends a message of QoS 1 or 2 for the first time; there is room in the window.
-    fn start(&mut self, now: Time, held: Held) {
+    pub(super) fn start(&mut self, now: Time, held: Held) {
         if let Err(error) = self.check_terms(held.qos, held.retain) {
             self.give_up(held, error);
             return;
@@ -361,7 +109,7 @@ impl Core {
     }
 
     /// Appends a message of QoS 0.
-    fn put(&mut self, message: &Outward<'_>) -> Result<(), PublishError> {
+    pub(super) fn put(&mut self, message: &Outward<'_>) -> Result<(), PublishError> {
         self.check_size(message)?;
         if let Some(link) = &mut self.link {
             put(
@@ -550,62 +298,6 @@ impl Core {
         self.outgoing = Outgoing::default();
         self.releasing.clear();
     }
-
-    /// Waits for room in the queue; `id` names the waiter from its first call on.
-    pub(crate) fn wait_for_room(&mut self, id: &mut Option<u64>, waker: &Waker) {
-        let id = *id.get_or_insert_with(|| {
-            self.last_waiter += 1;
-            self.last_waiter
-        });
-        match self.room_waiters.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, known)) => known.clone_from(waker),
-            None => self.room_waiters.push_back((id, waker.clone())),
-        }
-    }
-
-    /// The waiter gives up, or was woken and has no use for the room: the next one is woken.
-    pub(crate) fn stop_waiting_for_room(&mut self, id: u64) {
-        self.room_waiters.retain(|(known, _)| *known != id);
-        self.room_made();
-    }
-
-    /// Wakes as many waiters as there is room for.
-    pub(super) fn room_made(&mut self) {
-        if self.room_waiters.is_empty() || !self.fits(0) {
-            return;
-        }
-        let free = self
-            .options
-            .queue_messages_max
-            .saturating_sub(self.unfinished());
-        let count = free.clamp(1, 64).min(self.room_waiters.len());
-        let woken = self.room_waiters.drain(..count);
-        self.wakers.extend(woken.map(|(_, waker)| waker));
-    }
-
-    /// Whether bytes have gone; until then `ticket` is set to what tells of it.
-    pub(crate) fn poll_written(
-        &mut self,
-        written: Written,
-        ticket: &mut Option<Ticket>,
-    ) -> Poll<Result<Published, PublishError>> {
-        if written.epoch != self.outbound.epoch {
-            return Poll::Ready(Err(PublishError::Lost));
-        }
-        if written.position <= self.outbound.written {
-            return Poll::Ready(Ok(Published::default()));
-        }
-        if let State::Closed(error) = &self.state {
-            let closed = Box::new(error.clone());
-            return Poll::Ready(Err(PublishError::Closed(closed)));
-        }
-        let issued = self.tickets.issue(Call::Publish);
-        *ticket = Some(issued);
-        let awaited = &mut self.outbound.awaited;
-        let at = awaited.partition_point(|(position, _)| *position <= written.position);
-        awaited.insert(at, (written.position, issued));
-        Poll::Pending
-    }
 }
 
 /// Takes a delivery out of the window, whichever step it is at before PUBREC.
@@ -628,140 +320,5 @@ fn published(ack: &Ack<'_>) -> Published {
     Published {
         reason: ack.reason,
         reason_string,
-    }
-}
-
-/// A message as it is to be written.
-struct Outward<'a> {
-    topic: &'a str,
-    payload: &'a [u8],
-    properties: Option<&'a MessageProperties>,
-    qos: QoS,
-    retain: bool,
-    dup: bool,
-    packet_id: Option<NonZeroU16>,
-    expiry_secs: Option<u32>,
-}
-
-impl Held {
-    /// A message of an earlier run.
-    pub(super) fn restored(now: Time, key: u64, kept: Kept, ticket: Ticket) -> Self {
-        let properties = kept.properties.as_ref().map_or(0, |list| list.size());
-        Self {
-            size: kept.topic.len() + kept.payload.len() + properties + OVERHEAD,
-            topic: kept.topic,
-            payload: kept.payload,
-            properties: kept.properties,
-            qos: kept.qos,
-            retain: kept.retain,
-            expires: kept.expires_in.map_or(Time::NEVER, |left| now + left),
-            ticket,
-            key,
-        }
-    }
-
-    /// As it goes into the durable queue.
-    pub(super) fn kept(&self, now: Time) -> Kept {
-        Kept {
-            topic: self.topic.clone(),
-            payload: self.payload.clone(),
-            properties: self.properties.clone(),
-            qos: self.qos,
-            retain: self.retain,
-            expires_in: (self.expires != Time::NEVER).then(|| self.expires.since(now)),
-        }
-    }
-
-    pub(super) const fn size(&self) -> usize {
-        self.size
-    }
-
-    pub(super) const fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-
-    pub(super) const fn key(&self) -> u64 {
-        self.key
-    }
-
-    pub(super) const fn set_key(&mut self, key: u64) {
-        self.key = key;
-    }
-
-    fn outward(&self, now: Time, packet_id: Option<NonZeroU16>, dup: bool) -> Outward<'_> {
-        let expiry_secs = (self.expires != Time::NEVER).then(|| {
-            // A message that was sent in time is sent again with what is left, and a second at least.
-            let left = self.expires.since(now).as_millis().div_ceil(1000);
-            u32::try_from(left).unwrap_or(u32::MAX).max(1)
-        });
-        Outward {
-            topic: &self.topic,
-            payload: &self.payload,
-            properties: self.properties.as_deref(),
-            qos: self.qos,
-            retain: self.retain,
-            dup,
-            packet_id,
-            expiry_secs,
-        }
-    }
-}
-
-impl<'a> Outward<'a> {
-    fn list(&self) -> Vec<Property<'a>> {
-        self.properties
-            .map_or_else(Vec::new, |list| list.list(self.expiry_secs))
-    }
-
-    const fn publish<'b>(&'b self, topic: &'b str, properties: Properties<'b>) -> Publish<'b> {
-        Publish {
-            dup: self.dup,
-            qos: self.qos,
-            retain: self.retain,
-            topic,
-            packet_id: self.packet_id,
-            properties,
-            payload: self.payload,
-        }
-    }
-}
-
-/// Appends a message, by its alias where it has one.
-fn put(
-    bytes: &mut Vec<u8>,
-    aliases: &mut OutboundAliases,
-    version: Version,
-    message: &Outward<'_>,
-) {
-    let alias = if version.has_properties() {
-        aliases.choose(message.topic)
-    } else {
-        AliasUse::Topic
-    };
-    let (topic, number) = match alias {
-        AliasUse::Topic => (message.topic, None),
-        AliasUse::Assign(number) => (message.topic, Some(number)),
-        AliasUse::Alias(number) => ("", Some(number)),
-    };
-    let encoded = match (number, message.properties) {
-        (None, None) => message
-            .publish(topic, Properties::NONE)
-            .encode(version, bytes),
-        (Some(number), None) => {
-            let list = [Property::TopicAlias(number)];
-            message
-                .publish(topic, Properties::from_list(&list))
-                .encode(version, bytes)
-        }
-        (number, Some(_)) => {
-            let mut list = message.list();
-            list.extend(number.map(Property::TopicAlias));
-            message
-                .publish(topic, Properties::from_list(&list))
-                .encode(version, bytes)
-        }
-    };
-    if encoded.is_ok() {
-        aliases.sent(message.topic, alias);
     }
 }

@@ -3,6 +3,7 @@ mod cuts;
 mod faults;
 mod limits;
 mod peer;
+mod pieces;
 mod seeds;
 mod sessions;
 mod shard;

@@ -93,6 +93,11 @@ impl Link {
         Self { socket, wrapped }
     }
 
+    #[cfg(test)]
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Reads plain bytes; 0 at the end.
     pub(crate) fn poll_read(
         &mut self,
@@ -131,6 +136,12 @@ impl Link {
             None => Poll::Ready(Ok(())),
             Some(wrapped) => pending_if_would_block(wrapped.flush(&mut Polled { socket, context })),
         }
+    }
+
+    /// What TLS agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_info(&self) -> Option<super::TlsInfo> {
+        self.wrapped.as_deref().and_then(Wrapped::tls_info)
     }
 
     /// Waits until all layers are open.

@@ -5,11 +5,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use midge_transport::tls::{
-    ClientTls, ClientTlsOptions, DefaultTimeProvider, HostCheck, KeyLogger, PemFile,
-    ServerCertificate, TlsVersion,
+    CertificateInfo, ClientTls, ClientTlsOptions, DefaultTimeProvider, HostCheck, KeyLogger,
+    PemFile, ServerCertificate, TlsVersion,
 };
 
 use crate::error::OptionsError;
@@ -29,6 +29,16 @@ pub struct TlsInfo {
     pub protocol: Option<Vec<u8>>,
     /// Whether an earlier session was resumed, which spares both sides most of the work.
     pub is_resumed: bool,
+    /// The subject of the broker's certificate, e.g. `CN=broker.example,O=Example`; `None` when it cannot
+    /// be read.
+    pub peer_subject: Option<String>,
+    /// When the broker's certificate ends to be valid; `None` when it cannot be read.
+    pub peer_not_after: Option<SystemTime>,
+}
+
+/// The last moment at which a certificate is valid.
+pub(super) fn end_of(certificate: &CertificateInfo) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(certificate.not_after))
 }
 
 /// How TLS is done: whom to trust, who we are. rustls does it, with TLS 1.2 and 1.3.

@@ -206,8 +206,13 @@ impl Wrapped {
 
     #[cfg(feature = "tls")]
     pub(super) fn tls_info(&self) -> Option<super::TlsInfo> {
-        let info = self.layers.tls()?.info()?;
+        let tls = self.layers.tls()?;
+        let info = tls.info()?;
+        // One that nobody looks at may be anything.
+        let certificate = tls.peer_certificate().and_then(Result::ok);
         Some(super::TlsInfo {
+            peer_not_after: certificate.as_ref().and_then(super::tls::end_of),
+            peer_subject: certificate.map(|certificate| certificate.subject),
             version: info.version,
             cipher: info.cipher,
             protocol: info.protocol,

@@ -74,3 +74,37 @@ fn provider() -> (Broker, impl Fn(u64) -> String + Clone + Send + Sync + 'static
     };
     (broker, token)
 }
+
+/// A transport of `embedded-io-async` to the broker.
+struct Socket(tokio::net::TcpStream);
+
+impl Socket {
+    async fn to(port: u16) -> std::io::Result<Self> {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(Self)
+    }
+}
+
+impl midge_embedded::embedded_io_async::ErrorType for Socket {
+    type Error = midge_embedded::embedded_io_async::ErrorKind;
+}
+
+/// Which one it was is of no use to an example.
+fn other(_: std::io::Error) -> midge_embedded::embedded_io_async::ErrorKind {
+    midge_embedded::embedded_io_async::ErrorKind::Other
+}
+
+impl midge_embedded::embedded_io_async::Read for Socket {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
+        tokio::io::AsyncReadExt::read(&mut self.0, buffer).await.map_err(other)
+    }
+}
+
+impl midge_embedded::embedded_io_async::Write for Socket {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+        tokio::io::AsyncWriteExt::write(&mut self.0, bytes).await.map_err(other)
+    }
+
+    async fn flush(&mut self) -> Result<(), Self::Error> {
+        tokio::io::AsyncWriteExt::flush(&mut self.0).await.map_err(other)
+    }
+}

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::panic,
+    clippy::print_stdout,
     reason = "these are tests, and helpers of tests"
 )]
 
@@ -12,13 +13,17 @@ mod blocking;
 mod broker;
 mod delivery;
 mod durable;
+mod killed;
 mod life;
+mod links;
+mod mosquitto;
 mod outage;
 mod proxy;
 mod requests;
 mod scripted;
 mod secure;
 mod streams;
+mod wire;
 
 use std::time::Duration;
 

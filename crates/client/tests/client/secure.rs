@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use midge_client::net::{Connection, Dialer, Server};
 use midge_client::{
@@ -14,16 +14,20 @@ use crate::broker::{Broker, free_port};
 use crate::soon;
 
 /// A CA, and files signed by it.
-struct Pki {
+pub(crate) struct Pki {
     folder: tempfile::TempDir,
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::named("CA")
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let pki = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -34,12 +38,12 @@ impl Pki {
         pki
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes `name.pem` with certificate and key for localhost and 127.0.0.1.
-    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
+    pub(crate) fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
@@ -51,7 +55,7 @@ impl Pki {
     }
 
     /// A broker with a listener for TLS that shows this certificate.
-    fn broker(&self, certificate: &str, lines: &str) -> (Broker, u16) {
+    pub(crate) fn broker(&self, certificate: &str, lines: &str) -> (Broker, u16) {
         let port = free_port();
         let file = self.path(&format!("{certificate}.pem"));
         let lines = format!(
@@ -61,18 +65,18 @@ impl Pki {
         (Broker::with(&lines), port)
     }
 
-    fn mutual(&self) -> String {
+    pub(crate) fn mutual(&self) -> String {
         format!(
             "cafile {}\nrequire_certificate true",
             self.path("ca.pem").display()
         )
     }
 
-    fn tls(&self) -> TlsOptions {
+    pub(crate) fn tls(&self) -> TlsOptions {
         TlsOptions::new().ca_file(self.path("ca.pem"))
     }
 
-    fn identity(&self, name: &str) -> TlsOptions {
+    pub(crate) fn identity(&self, name: &str) -> TlsOptions {
         let file = self.path(&format!("{name}.pem"));
         self.tls().certificate_files(&file, &file)
     }
@@ -85,7 +89,7 @@ fn options(url: &str) -> Options {
 }
 
 /// A message of more than a record goes to the broker and back.
-async fn check(options: Options) {
+pub(crate) async fn check(options: Options) {
     let client = soon(Client::connect(options)).await.unwrap();
     let mut stream = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
     let payload: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
@@ -127,6 +131,45 @@ async fn either_version_of_tls_is_spoken_when_it_is_the_only_one() {
 }
 
 #[tokio::test]
+async fn what_tls_agreed_on_is_told_with_the_connection() {
+    let pki = Pki::new();
+    pki.sign("until", |params| {
+        params.not_after = date_time_ymd(2040, 5, 6);
+    });
+    let (broker, port) = pki.broker("until", "");
+    let of = async |url: String, tls: TlsOptions| {
+        let client = Client::start(options(&url).tls(tls)).unwrap();
+        let mut events = client.events();
+        let told = loop {
+            if let Event::Connected(connected) = soon(events.next()).await.unwrap() {
+                break connected.tls;
+            }
+        };
+        assert_eq!(client.connection().unwrap().tls, told);
+        told
+    };
+    let url = format!("mqtts://localhost:{port}");
+    let info = of(url.clone(), pki.tls()).await.unwrap();
+    assert_eq!(info.version, "TLSv1.3");
+    assert!(info.cipher.starts_with("TLS_"), "{}", info.cipher);
+    assert_eq!((info.protocol, info.is_resumed), (None, false));
+    let end = UNIX_EPOCH + Duration::from_secs(date_time_ymd(2040, 5, 6).unix_timestamp() as u64);
+    assert_eq!(info.peer_not_after, Some(end));
+    assert!(info.peer_subject.unwrap().contains("CN=until"));
+    let older = pki.tls().versions(TlsVersion::V12, TlsVersion::V12);
+    let info = of(url.clone(), older).await.unwrap();
+    assert_eq!(info.version, "TLSv1.2");
+    let blocking = options(&url).tls(pki.tls());
+    let blocking =
+        tokio::task::spawn_blocking(|| midge_client::blocking::Client::connect(blocking))
+            .await
+            .unwrap();
+    let info = blocking.unwrap().connection().unwrap().tls.unwrap();
+    assert_eq!(info.peer_not_after, Some(end));
+    assert_eq!(of(broker.url(), pki.tls()).await, None);
+}
+
+#[tokio::test]
 async fn tls_goes_through_proxies() {
     let pki = Pki::new();
     let (_broker, port) = pki.broker("server", "");
@@ -140,7 +183,7 @@ async fn tls_goes_through_proxies() {
 }
 
 /// The failure of a first connection.
-async fn failure(options: Options) -> ConnectionError {
+pub(crate) async fn failure(options: Options) -> ConnectionError {
     let error = soon(Client::connect(options)).await.err();
     error.expect("it does not connect")
 }
@@ -380,4 +423,61 @@ fn dialling_fails_with_the_reason() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let error = runtime.block_on(async { Dialer::new().dial(&server).unwrap_err() });
     assert!(error.to_string().contains("asynchronous"), "{error}");
+}
+
+#[tokio::test]
+async fn the_protocols_of_alpn_are_offered_in_their_order() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = TlsOptions::new()
+        .danger_accept_any_certificate()
+        .alpn(["x-amzn-mqtt-ca", "mqtt"]);
+    let client = Client::start(options(&format!("mqtts://127.0.0.1:{port}")).tls(tls)).unwrap();
+    let (mut stream, _) = soon(listener.accept()).await.unwrap();
+    let mut hello = [0; 4096];
+    let reading = tokio::io::AsyncReadExt::read(&mut stream, &mut hello);
+    let count = soon(reading).await.unwrap();
+    // The extension: its number, its length, that of the list, each name behind its length.
+    let offer = b"\x00\x10\x00\x16\x00\x14\x0Ex-amzn-mqtt-ca\x04mqtt";
+    let found = hello[..count]
+        .windows(offer.len())
+        .any(|part| part == offer);
+    assert!(found, "{:02X?}", &hello[..count]);
+    drop(client);
+}
+
+/// Not a test by itself: the program that the one below runs, with CAs of its own as the platform's.
+#[tokio::test]
+async fn program_that_trusts_the_platform() {
+    if let Ok(url) = std::env::var("MIDGE_CLIENT_PLATFORM_URL") {
+        check(options(&url)).await;
+        let error = failure(options(&std::env::var("MIDGE_CLIENT_STRANGE_URL").unwrap())).await;
+        let ConnectionError::Tls(failure) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(failure.kind, TlsFailureKind::UnknownCa, "{error}");
+    }
+}
+
+#[test]
+fn the_cas_of_the_platform_are_trusted_if_no_others_are_named() {
+    let (pki, strangers) = (Pki::new(), Pki::new());
+    let (_broker, port) = pki.broker("server", "");
+    let (_other, strange) = strangers.broker("server", "");
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "secure::program_that_trusts_the_platform"])
+        .env(
+            "MIDGE_CLIENT_PLATFORM_URL",
+            format!("mqtts://localhost:{port}"),
+        )
+        .env(
+            "MIDGE_CLIENT_STRANGE_URL",
+            format!("mqtts://localhost:{strange}"),
+        )
+        .env("SSL_CERT_FILE", pki.path("ca.pem"))
+        .env_remove("SSL_CERT_DIR")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
 }

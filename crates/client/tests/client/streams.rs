@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use midge_client::blocking::{self, Wait as _};
 use midge_client::{Client, Options, Overflow, QoS, SubscribeError};
 
 use crate::broker::Broker;
@@ -75,6 +76,35 @@ async fn a_dropped_subscription_unsubscribes() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_dropped_with_messages_in_hand_takes_none_from_others() {
+    let broker = Broker::start();
+    let options = Options::new(&broker.url()).unwrap().receive_maximum(5);
+    let client = soon(Client::connect(options)).await.unwrap();
+    let writer = soon(Client::connect(broker.url())).await.unwrap();
+    let mut dropped = client.subscribe("x").qos(QoS::AtLeastOnce).await.unwrap();
+    let mut kept = client.subscribe("x").qos(QoS::AtLeastOnce).await.unwrap();
+    for number in 0..5 {
+        let publish = writer.publish("x", number.to_string());
+        publish.qos(QoS::AtLeastOnce).await.unwrap();
+    }
+    // All five are there when the last is; the first reader has four of them unread.
+    let last = client.publish("x", "5").qos(QoS::AtLeastOnce);
+    let last = last.enqueue().await.unwrap();
+    soon(last).await.unwrap();
+    assert_eq!(soon(dropped.next()).await.unwrap().text(), Some("0"));
+    drop(dropped);
+    // The window of five frees as the other reads.
+    for number in 6..20 {
+        let publish = writer.publish("x", number.to_string());
+        publish.qos(QoS::AtLeastOnce).await.unwrap();
+    }
+    for number in 0..20 {
+        let message = soon(kept.next()).await.unwrap();
+        assert_eq!(message.text(), Some(number.to_string().as_str()));
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_publishes_what_it_reads_does_not_block_itself() {
     let broker = Broker::start();
     let client = soon(Client::connect(broker.url())).await.unwrap();
@@ -106,6 +136,34 @@ async fn a_stream_that_waits_loses_nothing_to_a_slow_reader() {
         assert_eq!(message.text(), Some(number.to_string().as_str()));
     }
     assert_eq!(stream.lost(), 0);
+}
+
+#[tokio::test]
+async fn a_reader_gets_its_turn_after_each_read() {
+    const COUNT: usize = 30_000;
+    let broker = Broker::start();
+    let client = soon(Client::connect(broker.url())).await.unwrap();
+    // One read brings some 500 of the messages.
+    let stream = client.subscribe("#").qos(QoS::AtLeastOnce);
+    let mut stream = stream.buffer(1000, Overflow::DropNewest).await.unwrap();
+    let url = broker.url();
+    let flooding = std::thread::spawn(move || {
+        let flood = blocking::Client::connect(url).unwrap();
+        for _ in 0..COUNT {
+            let publish = flood.publish("flood", vec![0; 120]);
+            drop(publish.enqueue().wait().unwrap());
+        }
+        let end = flood.publish("end", "").qos(QoS::AtLeastOnce);
+        end.wait().unwrap();
+    });
+    let mut got = 0;
+    while soon(stream.next()).await.unwrap().topic() != "end" {
+        got += 1;
+    }
+    // The broker may have dropped some; the stream has not.
+    assert!(got > COUNT / 2, "{got}");
+    assert_eq!(stream.lost(), 0);
+    flooding.join().unwrap();
 }
 
 #[tokio::test]

@@ -75,12 +75,29 @@ impl<'a> Ack<'a> {
     /// [`DecodeError::PacketIdZero`], [`DecodeError::ReasonCode`], those of [`Properties::decode`],
     /// [`DecodeError::Truncated`], [`DecodeError::TrailingBytes`].
     pub fn decode(kind: AckKind, version: Version, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(version, body, |code| kind.allows(code))
+    }
+
+    /// Reads the body with whatever reason is in it, for those who can make sense of reasons that the
+    /// standard does not list.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], without [`DecodeError::ReasonCode`].
+    pub fn decode_any_reason(version: Version, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(version, body, |_| true)
+    }
+
+    fn read(
+        version: Version,
+        body: &'a [u8],
+        allows: impl FnOnce(u8) -> bool,
+    ) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let mut ack = Self::new(reader.packet_id()?, ReasonCode::SUCCESS);
         // 5.0 lets a sender stop after any field whose rest would be zero (MQTT5 3.4.2.1).
         if version.has_properties() && !reader.is_empty() {
             ack.reason = ReasonCode(reader.u8()?);
-            if !kind.allows(ack.reason.0) {
+            if !allows(ack.reason.0) {
                 return Err(DecodeError::ReasonCode(ack.reason.0));
             }
             if !reader.is_empty() {

@@ -273,3 +273,71 @@ fn no_bytes_of_a_broker_make_the_core_panic_or_grow() {
         assert!(world.core.outbound.bytes.len() < 10_000);
     }
 }
+
+#[test]
+fn a_refusal_is_one_whatever_its_reason() {
+    let mut world = World::connected(options());
+    world.peer.is_mute = true;
+    for (qos, packet) in [
+        (QoS::AtLeastOnce, b"\x40\x03\x00\x01\x95"),
+        (QoS::ExactlyOnce, b"\x50\x03\x00\x02\x95"),
+    ] {
+        let ticket = world.publish("t", "too large", qos);
+        world.settle();
+        world.peer.outbound.extend_from_slice(packet);
+        world.settle();
+        let Err(PublishError::Refused(refusal)) = world.published(ticket) else {
+            panic!("{qos:?} is not refused");
+        };
+        assert_eq!(refusal.reason, ReasonCode::PACKET_TOO_LARGE);
+    }
+    assert_eq!(world.connections, 1);
+    // What is neither success nor a refusal is still a fault.
+    let ticket = world.publish("t", "", QoS::AtLeastOnce);
+    world.settle();
+    world
+        .peer
+        .outbound
+        .extend_from_slice(b"\x40\x03\x00\x03\x01");
+    world.settle();
+    assert!(world.connections > 1 && world.outcome(ticket).is_none());
+}
+
+#[test]
+fn without_a_word_of_the_broker_few_messages_are_on_their_way() {
+    for (version, most) in [(Version::V3_1_1, 20), (Version::V5, 1000)] {
+        let mut world = World::connected(options().version(version));
+        world.peer.is_mute = true;
+        for _ in 0..1500 {
+            world.publish("t", "", QoS::ExactlyOnce);
+        }
+        world.settle();
+        assert_eq!(world.peer.unanswered, most, "{version:?}");
+    }
+}
+
+#[test]
+fn a_message_of_qos_2_above_the_receive_maximum_is_not_taken_for_one_that_was_had() {
+    let mut world = World::connected(options().receive_maximum(1));
+    let (key, _) = world.subscribe("a");
+    world.settle();
+    let say = |world: &mut World, number: u16, dup: bool| {
+        let id = NonZeroU16::new(number);
+        let text = number.to_string();
+        let message = peer::publish("a", &text, QoS::ExactlyOnce, id, dup);
+        world.peer.say(Packet::Publish(message));
+        let down = mem::take(&mut world.peer.outbound);
+        world.core.received(world.now, &down);
+    };
+    say(&mut world, 1, false);
+    say(&mut world, 2, false);
+    assert!(!world.core.is_connected());
+    assert_eq!(world.texts(key), ["1"]);
+    world.lose();
+    world.settle();
+    assert!(world.core.is_connected());
+    // The broker has heard of neither.
+    say(&mut world, 1, true);
+    say(&mut world, 2, true);
+    assert_eq!(world.texts(key), ["2"]);
+}

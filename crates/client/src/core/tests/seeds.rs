@@ -1,5 +1,5 @@
 //! Two clients and the real broker's shard, on links that chop, stall and break, with a writer that falls
-//! now and then and has a durable queue. All chance comes from the seed.
+//! now and then and has a durable queue, and restarts of the broker. All chance comes from the seed.
 
 use super::shard::Broker;
 use super::*;
@@ -206,6 +206,13 @@ impl Scene {
         }
     }
 
+    /// The broker ends and starts with the state that it had acknowledged, which is all that it has said:
+    /// what was on its way to and from anybody is gone.
+    fn restart(&mut self) {
+        self.cut(WRITER);
+        self.cut(READER);
+    }
+
     fn act(&mut self, number: usize) {
         let party = self.below(2);
         match self.below(100) {
@@ -214,6 +221,7 @@ impl Scene {
             6..15 => self.publish(number),
             15..35 => self.keep(),
             35..50 => self.read(),
+            60 => self.restart(),
             50..60 => self.now = self.now.plus_millis(self.random.next() % 500),
             _ => {
                 let most = [1, 7, 40, 4000][self.below(4)];
@@ -267,7 +275,7 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn every_promise_holds_over_bad_links_and_crashes_of_the_writer() {
+fn every_promise_holds_over_bad_links_restarts_of_the_broker_and_crashes_of_the_writer() {
     for seed in 0..60 {
         run(seed);
     }

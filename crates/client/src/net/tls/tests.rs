@@ -43,7 +43,7 @@ fn a_file_that_changed_is_read_again_and_a_broken_one_is_not_used() {
     let write = |text: &str, age: u64| {
         fs::write(&path, text).unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age))
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(age))
             .unwrap();
     };
     write(&ca("one"), 1);
