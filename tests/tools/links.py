@@ -13,6 +13,7 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
 
+import srv
 from authority import Authority
 from harness import install
 from harness.broker import Broker, find_binary, free_port
@@ -282,6 +283,8 @@ def run_all(report):
         try:
             for test in (tls, tls_refused, websocket, unix_socket, bound, proxy, tokens, bench):
                 report.run(f"links {test.__name__}", test, place)
+            for test in (srv.brokers, srv.with_tls, srv.faults):
+                report.run(f"links srv {test.__name__}", test, midge, place)
         finally:
             place.broker.stop()
             place.broker.clean_up()

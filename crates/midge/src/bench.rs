@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::client::targets;
 use crate::failure::Failure;
 use crate::options::{self, Command};
 use crate::terminal;
@@ -70,18 +71,28 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
             Ok(line) => terminal::print(&line),
             Err(failure) => terminal::conclude(command, false, &failure),
         },
-        Ok(Request::Run(plan)) => match perform(&plan, &scenario, &args) {
-            Ok((text, is_faulty)) => {
-                let printed = terminal::print(&text);
-                if is_faulty {
-                    return ExitCode::from(FAULTS);
+        Ok(Request::Run(mut plan)) => {
+            match settle(&mut plan).and_then(|()| perform(&plan, &scenario, &args)) {
+                Ok((text, is_faulty)) => {
+                    let printed = terminal::print(&text);
+                    if is_faulty {
+                        return ExitCode::from(FAULTS);
+                    }
+                    printed
                 }
-                printed
+                Err(failure) => terminal::conclude_client(command, &plan.connect, &failure),
             }
-            Err(failure) => terminal::conclude_client(command, &plan.connect, &failure),
-        },
+        }
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }
+}
+
+/// Looks for the brokers once, where they are found by their domain.
+fn settle(plan: &mut Plan) -> Result<(), Failure> {
+    if plan.connect.by_srv {
+        plan.connect.targets = Some(targets(&plan.connect, None)?);
+    }
+    Ok(())
 }
 
 /// Runs `plan`; the report, and whether the broker broke a promise.

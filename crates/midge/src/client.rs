@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::properties::Section;
 use flows::{Event, Flows};
 use inbound::Inbound;
-pub(crate) use link::Dial;
+pub(crate) use link::{Dial, targets};
 
 pub(crate) mod flows;
 pub(crate) mod inbound;

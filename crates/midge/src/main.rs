@@ -25,6 +25,7 @@ mod properties;
 mod pub_command;
 mod qos_report;
 mod rr_command;
+mod srv;
 mod sub_command;
 mod terminal;
 mod top_command;

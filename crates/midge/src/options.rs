@@ -37,6 +37,7 @@ pub(crate) enum Id {
     Decode,
     Delete,
     Deliver,
+    DnsServer,
     ExitAfterSubscribe,
     File,
     FilterOut,

@@ -240,11 +240,7 @@ impl Top<'_> {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let connect = &self.job.connect;
-        let place = match &connect.unix {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", connect.host, connect.port()),
-        };
+        let place = self.job.connect.place();
         if let Some(screen) = &mut self.screen {
             let state = match (self.is_connected, self.is_paused) {
                 (false, _) => view::State::Lost,

@@ -208,7 +208,12 @@ impl Doors {
         if !is_plain {
             return Ok(Self::Layered(Box::new(Dial::new(connect)?)));
         }
-        let address = (connect.host.as_str(), connect.port())
+        let target = connect.targets.as_ref().and_then(|targets| targets.first());
+        let (host, port) = match target {
+            Some(target) => (target.host.as_str(), target.port),
+            None => (connect.host.as_str(), connect.port()),
+        };
+        let address = (host, port)
             .to_socket_addrs()
             .map_err(|_| Failure::Lookup)?
             .next()

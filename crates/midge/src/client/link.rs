@@ -9,13 +9,18 @@ use midge_client::net::{Connection, Dialer, Server, TlsOptions, TlsVersion};
 
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
+use crate::srv::{Resolver, Target};
 
 /// How long a broker may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may where there are others.
+const TARGET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a look-up of SRV records may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens connections to one broker.
+/// Opens connections to one broker, or to the first that can be reached of several.
 pub(crate) struct Dial {
-    server: Server,
+    options: ConnectOptions,
     dialer: Dialer,
 }
 
@@ -36,34 +41,90 @@ impl Dial {
             })?;
             dialer = dialer.bind_address(address);
         }
+        if options.uses_tls() {
+            dialer = dialer.tls(tls_options(options));
+        }
+        Ok(Self {
+            options: options.clone(),
+            dialer,
+        })
+    }
+
+    /// Connects; the connection never waits.
+    pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<Connection, Failure> {
+        let options = &self.options;
+        if !options.by_srv {
+            let server = self.server(&options.host, options.port());
+            return self.open_one(&server, CONNECT_TIMEOUT, deadline);
+        }
+        let mut failed = Vec::new();
+        for target in targets(options, deadline)? {
+            let server = self.server(&target.host, target.port);
+            match self.open_one(&server, TARGET_TIMEOUT, deadline) {
+                Err(Failure::TimedOut) => return Err(Failure::TimedOut),
+                Err(failure) => failed.push((target, failure)),
+                opened => return opened,
+            }
+        }
+        Err(Failure::Targets(failed))
+    }
+
+    fn open_one(
+        &self,
+        server: &Server,
+        limit: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<Connection, Failure> {
+        let dialer = self.dialer.clone().timeout(left(limit, deadline)?);
+        let connection = dialer.dial(server)?;
+        connection.set_nonblocking(true)?;
+        Ok(connection)
+    }
+
+    /// What leads to a host, as the options have it.
+    fn server(&self, host: &str, port: u16) -> Server {
+        let options = &self.options;
         let mut server = match &options.unix {
             Some(path) => Server::unix(path.to_string_lossy()),
-            None => Server::new(options.host.as_str(), options.port()),
+            None => Server::new(host, port),
         };
         if options.websocket {
             server = server.websocket(options.websocket_path.as_str());
         }
         if options.uses_tls() {
             server = server.tls();
-            dialer = dialer.tls(tls_options(options));
         }
-        Ok(Self { server, dialer })
+        server
     }
+}
 
-    /// Connects; the connection never waits.
-    pub(crate) fn open(&self, deadline: Option<Instant>) -> Result<Connection, Failure> {
-        let timeout = match deadline {
-            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            None => CONNECT_TIMEOUT,
-        };
-        if timeout.is_zero() {
-            return Err(Failure::TimedOut);
-        }
-        let dialer = self.dialer.clone().timeout(timeout.min(CONNECT_TIMEOUT));
-        let connection = dialer.dial(&self.server)?;
-        connection.set_nonblocking(true)?;
-        Ok(connection)
+/// The brokers of the domain that the options name, in the order in which they are to be tried.
+pub(crate) fn targets(
+    options: &ConnectOptions,
+    deadline: Option<Instant>,
+) -> Result<Vec<Target>, Failure> {
+    if let Some(targets) = &options.targets {
+        return Ok(targets.clone());
     }
+    let resolver = match options.dns_server {
+        Some(server) => Resolver::new(vec![server]),
+        None => Resolver::of_system(),
+    };
+    let until = Instant::now() + left(LOOKUP_TIMEOUT, deadline)?;
+    resolver
+        .brokers(&options.host, options.uses_tls(), until)
+        .map_err(Failure::Srv)
+}
+
+/// The time that there is for something that may take `limit`.
+fn left(limit: Duration, deadline: Option<Instant>) -> Result<Duration, Failure> {
+    let left = deadline.map_or(limit, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    });
+    if left.is_zero() {
+        return Err(Failure::TimedOut);
+    }
+    Ok(left.min(limit))
 }
 
 fn tls_options(options: &ConnectOptions) -> TlsOptions {

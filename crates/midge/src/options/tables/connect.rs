@@ -90,7 +90,16 @@ pub(super) const LINK: Group = Group {
         flag(
             Id::Srv,
             &["-S"],
-            "Looks for the broker in the SRV records of the host.",
+            "Takes -h as a domain and goes to the brokers that its SRV records name: _mqtt._tcp.DOMAIN, with \
+         TLS _secure-mqtt._tcp.DOMAIN. -p then does not count.",
+        ),
+        valued(
+            Id::DnsServer,
+            &["--dns-server"],
+            "address",
+            "--dns-server argument given but no address specified.",
+            "With -S: asks this name server, an address or address:port, instead of those of \
+         /etc/resolv.conf.",
         ),
         flag(
             Id::NoDelay,
