@@ -278,11 +278,7 @@ impl ConnectOptions {
 
     /// The port to connect to.
     pub(crate) fn port(&self) -> u16 {
-        let default = if self.tls.has_authority_files() {
-            8883
-        } else {
-            1883
-        };
+        let default = if self.tls.moves_port() { 8883 } else { 1883 };
         self.port.unwrap_or(default)
     }
 

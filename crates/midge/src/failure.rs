@@ -122,6 +122,11 @@ impl Failure {
                 ),
                 _ => None,
             },
+            Self::Tls(_) if connect.tls.shared_key.is_some() => Some(
+                "--psk and --psk-identity have to be a line of the broker's psk_file, and the port one for \
+                 pre-shared keys."
+                    .to_owned(),
+            ),
             Self::Tls(_) => Some(
                 "--cafile names the authority that signed the broker's certificate, -h the name that \
                  is in it."

@@ -42,7 +42,7 @@ impl Dial {
             dialer = dialer.bind_address(address);
         }
         if options.uses_tls() {
-            dialer = dialer.tls(tls_options(options));
+            dialer = dialer.tls(tls_options(options)?);
         }
         Ok(Self {
             options: options.clone(),
@@ -127,7 +127,7 @@ fn left(limit: Duration, deadline: Option<Instant>) -> Result<Duration, Failure>
     Ok(left.min(limit))
 }
 
-fn tls_options(options: &ConnectOptions) -> TlsOptions {
+fn tls_options(options: &ConnectOptions) -> Result<TlsOptions, Failure> {
     let given = &options.tls;
     // As OpenSSL does, the name is also looked for where old certificates have it.
     let mut tls = TlsOptions::new().accept_common_name();
@@ -158,7 +158,26 @@ fn tls_options(options: &ConnectOptions) -> TlsOptions {
     if let Some(path) = &given.key_log {
         tls = tls.key_log_file(path);
     }
-    tls
+    with_shared_key(tls, options)
+}
+
+#[cfg(feature = "tls-psk")]
+fn with_shared_key(tls: TlsOptions, options: &ConnectOptions) -> Result<TlsOptions, Failure> {
+    let given = &options.tls;
+    let (Some(identity), Some(key)) = (&given.shared_key_identity, &given.shared_key) else {
+        return Ok(tls);
+    };
+    let key = midge_client::net::PreSharedKey::from_hex(identity, key)
+        .map_err(|why| Failure::Other(format!("Problem setting TLS-PSK options: {why}.")))?;
+    Ok(tls.pre_shared_key(key))
+}
+
+#[cfg(not(feature = "tls-psk"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it may fail")]
+fn with_shared_key(tls: TlsOptions, options: &ConnectOptions) -> Result<TlsOptions, Failure> {
+    // The command line was refused.
+    debug_assert!(options.tls.shared_key.is_none());
+    Ok(tls)
 }
 
 impl From<ConnectionError> for Failure {

@@ -18,7 +18,7 @@ pub(super) const CONNECT: Group = Group {
             &["-p", "--port"],
             "port",
             "-p argument given but no port specified.",
-            "The broker's port. Defaults to 1883, with --cafile or --capath to 8883.",
+            "The broker's port. Defaults to 1883, with --cafile, --capath or --psk to 8883.",
         ),
         valued(
             Id::UserName,
@@ -186,14 +186,15 @@ pub(super) const TLS: Group = Group {
             &["--psk"],
             "hex",
             "--psk argument given but no key specified.",
-            "Refused: Midge has no TLS with shared keys.",
+            "TLS with a key that the broker has too, in hexadecimal digits, in the place of certificates. \
+         In builds with the feature tls-psk.",
         ),
         valued(
             Id::PskIdentity,
             &["--psk-identity"],
             "identity",
             "--psk-identity argument given but no identity specified.",
-            "Refused: Midge has no TLS with shared keys.",
+            "Whose key --psk is.",
         ),
         valued(
             Id::TlsEngine,
