@@ -1,5 +1,6 @@
 """The tools over everything that can carry them: TLS, WebSocket, Unix sockets, proxies; and tokens."""
 
+import base64
 import http.server
 import json
 import pathlib
@@ -219,7 +220,7 @@ class Provider(http.server.BaseHTTPRequestHandler):
         status, answer = 200, {"access_token": "tok-" + form.get("scope", "none"), "token_type": "Bearer"}
         if self.path == "/device":
             answer = {"device_code": "dev", "user_code": "WXYZ", "verification_uri": "http://127.0.0.1/go", "interval": 1}
-        elif form.get("client_secret") not in (None, "s3cret"):
+        elif self.path == "/form" and "client_secret" not in form or self.secret(form) not in (None, "s3cret"):
             status, answer = 401, {"error": "invalid_client"}
         elif "device_code" in form and sum("device_code" in f for _, f in self.asked) == 1:
             status, answer = 400, {"error": "authorization_pending"}
@@ -229,6 +230,13 @@ class Provider(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def secret(self, form):
+        """The secret of the client, which it gives by the header or in the form."""
+        header = self.headers["Authorization"]
+        if header is None:
+            return form.get("client_secret")
+        return base64.b64decode(header.removeprefix("Basic ")).decode().removeprefix("c1:")
 
     def log_message(self, *_):
         """Says nothing."""
@@ -264,6 +272,9 @@ def tokens(place):
     client = ["--oauth-token-url", f"{base}/token", "--oauth-client-id", "c1", "--oauth-scope", "a b"]
     packet, error = password_sent([*client, "--oauth-client-secret-file", secret, "-u", "ann"])
     require(packet.endswith(b"\x00\x03ann\x00\x07tok-a b"), f"{packet} {error}")
+    by_form = [word.replace("/token", "/form") for word in client]
+    packet, error = password_sent([*by_form, "--oauth-client-secret-file", secret])
+    require(packet.endswith(b"\x00\x07tok-a b"), f"{packet} {error}")
     packet, error = password_sent([*client, "--oauth-device-url", f"{base}/device"])
     require(packet.endswith(b"\x00\x07tok-a b"), f"{packet} {error}")
     require(b"http://127.0.0.1/go" in error and b"WXYZ" in error, error)

@@ -67,28 +67,30 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
     }
     match plan::parse(command, args.clone()) {
         Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Run(plan)) if is_member => match crowd::member(&plan) {
-            Ok(line) => terminal::print(&line),
-            Err(failure) => terminal::conclude(command, false, &failure),
-        },
-        Ok(Request::Run(mut plan)) => {
-            match settle(&mut plan).and_then(|()| perform(&plan, &scenario, &args)) {
-                Ok((text, is_faulty)) => {
-                    let printed = terminal::print(&text);
-                    if is_faulty {
-                        return ExitCode::from(FAULTS);
-                    }
-                    printed
-                }
-                Err(failure) => terminal::conclude_client(command, &plan.connect, &failure),
+        Ok(Request::Run(mut plan)) if is_member => {
+            match settle(&mut plan).and_then(|()| crowd::member(&plan)) {
+                Ok(line) => terminal::print(&line),
+                Err(failure) => terminal::conclude(command, false, &failure),
             }
         }
+        Ok(Request::Run(mut plan)) => match perform(&mut plan, &scenario, &args) {
+            Ok((text, is_faulty)) => {
+                let printed = terminal::print(&text);
+                if is_faulty {
+                    return ExitCode::from(FAULTS);
+                }
+                printed
+            }
+            Err(failure) => terminal::conclude_client(command, &plan.connect, &failure),
+        },
         Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
     }
 }
 
-/// Looks for the brokers once, where they are found by their domain.
+/// Does once what need not be done for each of many connections: gets a token, looks for the brokers of a
+/// domain.
 fn settle(plan: &mut Plan) -> Result<(), Failure> {
+    plan.connect.use_token()?;
     if plan.connect.by_srv {
         plan.connect.targets = Some(targets(&plan.connect, None)?);
     }
@@ -96,7 +98,14 @@ fn settle(plan: &mut Plan) -> Result<(), Failure> {
 }
 
 /// Runs `plan`; the report, and whether the broker broke a promise.
-fn perform(plan: &Plan, scenario: &OsString, args: &[OsString]) -> Result<(String, bool), Failure> {
+fn perform(
+    plan: &mut Plan,
+    scenario: &OsString,
+    args: &[OsString],
+) -> Result<(String, bool), Failure> {
+    if plan.processes == 1 {
+        settle(plan)?;
+    }
     let phases = match plan.scenario {
         Scenario::Storm { .. } => storm::run(plan)?,
         Scenario::Idle { .. } => storm::idle(plan)?,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use midge_codec::{Property, PropertyId, QoS, Version, topic};
 
+use crate::failure::Failure;
 use crate::oauth::OauthOptions;
 use crate::options::{Id, UsageError, Value};
 use crate::properties::PacketProperties;
@@ -267,6 +268,15 @@ impl ConnectOptions {
         }
         if self.by_srv && (self.host == "localhost" || self.host.parse::<IpAddr>().is_ok()) {
             return Err("-S needs a domain: give it by -h.".into());
+        }
+        Ok(())
+    }
+
+    /// Gets a token, where that is the password, once for many connections.
+    pub(crate) fn use_token(&mut self) -> Result<(), Failure> {
+        if self.oauth.is_used() {
+            self.password = Some(self.oauth.token()?);
+            self.oauth = OauthOptions::default();
         }
         Ok(())
     }

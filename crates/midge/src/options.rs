@@ -66,6 +66,7 @@ pub(crate) enum Id {
     OauthAudience,
     OauthClient,
     OauthDeviceUrl,
+    OauthResource,
     OauthScope,
     OauthSecretFile,
     OauthTokenFile,

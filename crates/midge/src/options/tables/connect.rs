@@ -274,6 +274,13 @@ pub(super) const OAUTH: Group = Group {
             "--oauth-audience argument given but no audience specified.",
             "The audience to ask for, where the provider wants one.",
         ),
+        valued(
+            Id::OauthResource,
+            &["--oauth-resource"],
+            "uri",
+            "--oauth-resource argument given but no resource specified.",
+            "The resource to ask for, where the provider wants one (RFC 8707).",
+        ),
     ],
 };
 
