@@ -345,7 +345,7 @@ impl Client {
 }
 
 /// What a layer of the connection says, or the system.
-fn of_link(error: io::Error) -> Failure {
+pub(crate) fn of_link(error: io::Error) -> Failure {
     ConnectionError::from(error).into()
 }
 

@@ -292,6 +292,15 @@ impl ConnectOptions {
         self.port.unwrap_or(default)
     }
 
+    /// Host and port of the broker, or of the first of those that have been looked up.
+    pub(crate) fn first_place(&self) -> (&str, u16) {
+        let target = self.targets.as_ref().and_then(|targets| targets.first());
+        match target {
+            Some(target) => (&target.host, target.port),
+            None => (&self.host, self.port()),
+        }
+    }
+
     /// Where the broker is, for people.
     pub(crate) fn place(&self) -> String {
         match &self.unix {

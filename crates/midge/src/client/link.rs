@@ -1,7 +1,7 @@
 //! How the tools reach a broker: what the command line says, given to the client library's dialer.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use midge_client::ConnectionError;
@@ -67,6 +67,12 @@ impl Dial {
             }
         }
         Err(Failure::Targets(failed))
+    }
+
+    /// Begins the handshakes of a TCP connection that was begun, to the one host or the first of several.
+    pub(crate) fn begin(&self, stream: TcpStream) -> Result<Connection, Failure> {
+        let (host, port) = self.options.first_place();
+        Ok(self.dialer.begin(&self.server(host, port), stream)?)
     }
 
     fn open_one(

@@ -245,7 +245,8 @@ pub(crate) const WILDCARD: Command = Command {
 pub(crate) const CONN: Command = Command {
     name: "midge bench conn",
     about: "Clients that connect, subscribe to a topic of their own and disconnect, and then do so \
-            again, as fast as they can.",
+            again, as fast as they can. All handshakes are under way at once, but for proxies and Unix \
+            sockets; TLS resumes sessions, as clients do.",
     usage: "[--clients count] [options]",
     options: &scenario(&[
         clients("How many clients do so at a time. Defaults to 100."),
