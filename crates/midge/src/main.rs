@@ -8,6 +8,7 @@ mod bench;
 mod broker_command;
 mod check_command;
 mod client;
+mod command_line;
 mod completions_command;
 mod connect_options;
 mod content;
