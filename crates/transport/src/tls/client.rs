@@ -107,7 +107,9 @@ impl ClientTls {
         )?;
         let provider = Arc::new(provider);
         let verifier: Arc<dyn ServerCertVerifier> = if options.accepts_any_certificate {
-            Arc::new(AnyServer(provider.signature_verification_algorithms))
+            Arc::new(AnyServer {
+                algorithms: provider.signature_verification_algorithms,
+            })
         } else {
             Arc::new(verifier(options, &provider)?)
         };
