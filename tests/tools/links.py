@@ -5,6 +5,7 @@ import http.server
 import json
 import pathlib
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -83,16 +84,49 @@ def tls(place):
 
 def tls_refused(place):
     """What is wrong is told, with code 8 for TLS, and 1 for what is not there."""
+    # A server that breaks off as one does that has not read all of what it was sent.
+    rude = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=break_off, args=(rude,), daemon=True).start()
+    ca = ["--cafile", str(place.ca.certificate)]
+    here = place.host(port=place.ports["tls"])
+    missing = b"Error: Problem setting TLS options: cannot read /nonexistent: No such file or directory."
     cases = [
-        ([*place.host(port=place.ports["tls"]), "--cafile", str(place.other.certificate)], 8),
-        ([*place.host("127.0.0.1", place.ports["tls"]), "--cafile", str(place.ca.certificate)], 8),
-        ([*place.host(), "--cafile", str(place.ca.certificate)], 8),
-        ([*place.host(port=place.ports["tls"]), "--cafile", "/nonexistent"], 1),
+        ([*here, "--cafile", str(place.other.certificate)], 8, b"name the file of its CA (--cafile)"),
+        ([*place.host("127.0.0.1", place.ports["tls"]), *ca], 8, b"does not name it"),
+        ([*place.host(), *ca], 8, b"another port may be the port for TLS"),
+        ([*place.host("127.0.0.1", rude.getsockname()[1]), *ca], 8, b"another port may be the port for TLS"),
+        ([*here, "--cafile", "/nonexistent"], 1, missing),
+        ([*here, *ca, "--cert", "/nonexistent", "--key", "/nonexistent"], 1, missing),
+        ([*here, *ca, "--ciphers", "nonsense"], 1, b"Error: Problem setting TLS options: unknown cipher nonsense"),
+        ([*here, *ca, "--keyform", "pem"], 1, b"Error: If keyform is set, keyfile must be also specified."),
     ]
-    for words, code in cases:
+    for words, code, text in cases:
         result = midge("pub", *words, "-t", "a", "-m", "x")
         require_equal(result.returncode, code, f"{words} {result.stderr}")
-        require(result.stderr.startswith(b"Error: ") or result.stderr.startswith(b"Unable to connect ("), result.stderr)
+        require(result.stderr.startswith(b"Error: ") and text in result.stderr, result.stderr)
+
+
+def break_off(listener):
+    """Resets the connection of one client."""
+    peer, _ = listener.accept()
+    peer.recv(1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def reader_gone(place):
+    """`midge sub` ends when nobody reads what it prints, though no message comes."""
+    require_equal(midge("pub", *place.host(), "-t", "links/gone", "-m", "x", "-r", "-q", "1").returncode, 0, "pub")
+    command = [find_binary(ROOT), "sub", *place.host(), "-t", "links/gone"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        require_equal(process.stdout.readline(), b"x\n", "the message")
+        process.stdout.close()
+        require_equal((process.wait(DEADLINE), process.stderr.read()), (0, b""), "the end")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def websocket(place):
@@ -292,7 +326,7 @@ def run_all(report):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(folder)
         try:
-            for test in (tls, tls_refused, websocket, unix_socket, bound, proxy, tokens, bench):
+            for test in (tls, tls_refused, reader_gone, websocket, unix_socket, bound, proxy, tokens, bench):
                 report.run(f"links {test.__name__}", test, place)
             for test in (srv.brokers, srv.with_tls, srv.faults):
                 report.run(f"links srv {test.__name__}", test, midge, place)

@@ -57,7 +57,14 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         Some("--help") => return terminal::print(&options::BENCH.help()),
         _ => {
             let scenario = scenario.to_string_lossy();
-            let error = format!("Unknown scenario '{scenario}'.");
+            let what = if scenario.is_empty() {
+                "No scenario given".to_owned()
+            } else {
+                format!("Unknown scenario '{scenario}'")
+            };
+            let error = format!(
+                "{what}. There are p2p, fan-out, fan-in, wildcard, conn, idle, retained and offline."
+            );
             return terminal::conclude(&options::BENCH, false, &Failure::Usage(error.into()));
         }
     };

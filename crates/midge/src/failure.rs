@@ -182,11 +182,13 @@ impl fmt::Display for Failure {
 
 /// The system's own words, without the number that the standard library adds.
 pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
-    }
+    without_number(&error.to_string()).to_owned()
+}
+
+/// `text` up to the number of an error that the standard library has put at its end.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.split_once(" (os error")
+        .map_or(text, |(words, _)| words)
 }
 
 fn refusal(version: Version, reason: ReasonCode) -> String {

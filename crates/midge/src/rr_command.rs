@@ -207,7 +207,7 @@ impl Requester<'_> {
                     job.subscription,
                     &job.connect.properties.subscribe,
                 )?,
-                Event::Subscribed { codes } => {
+                Event::Subscribed { codes, .. } => {
                     if let Some(code) = codes.first().filter(|code| **code >= 0x80) {
                         let why = sentence(ReasonCode(*code).text());
                         return Err(Failure::Other(format!(

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::client::flows::{Event, Flows, Outgoing};
 use crate::command_line::{self, CommandLine};
 use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::content::shown;
 use crate::failure::{Failure, sentence};
 use crate::options::{self, Command, Id, UsageError, Value};
 use crate::printer::{PrintOptions, Printer};
@@ -172,7 +173,8 @@ pub(crate) fn filter(text: String, what: &str) -> Result<String, UsageError> {
         return Ok(text);
     }
     Err(UsageError(format!(
-        "Invalid {what} topic '{text}', are all '+' and '#' wildcards correct?"
+        "Invalid {what} topic '{}', are all '+' and '#' wildcards correct?",
+        shown(&text)
     )))
 }
 
@@ -221,6 +223,7 @@ impl<'a> Subscriber<'a> {
         let connect = &self.job.connect;
         let mut client = Client::connect(connect, self.deadline)?;
         client.watch_signals()?;
+        client.watch_output();
         self.printer.begin(&connect.host)?;
         loop {
             let mut result = self.serve(&mut client);
@@ -338,7 +341,15 @@ impl<'a> Subscriber<'a> {
                 }
                 Ok(Progress::More)
             }
-            Event::Subscribed { codes } => {
+            Event::Subscribed { packet_id, codes } => {
+                if self.job.connect.debug {
+                    let codes: Vec<_> = codes.iter().map(u8::to_string).collect();
+                    let codes = codes.join(", ");
+                    writeln!(
+                        self.printer.output,
+                        "Subscribed (mid: {packet_id}): {codes}"
+                    )?;
+                }
                 let denied = codes.iter().all(|code| *code >= 0x80);
                 if denied && !self.job.connect.quiet {
                     terminal::complain("All subscription requests were denied.");

@@ -157,7 +157,7 @@ impl Top<'_> {
                             properties,
                         )?;
                     }
-                    Event::Subscribed { codes } => {
+                    Event::Subscribed { codes, .. } => {
                         if codes.first().is_some_and(|code| *code >= 0x80) {
                             return Err(Failure::Other(
                                 "The broker does not let this user read $SYS/#. -u and -P name another."

@@ -8,7 +8,7 @@ use midge_client::ConnectionError;
 use midge_client::net::{Connection, Dialer, Server, TlsOptions, TlsVersion};
 
 use crate::connect_options::ConnectOptions;
-use crate::failure::Failure;
+use crate::failure::{Failure, without_number};
 use crate::srv::{Resolver, Target};
 
 /// How long a broker may take to accept a connection.
@@ -82,7 +82,13 @@ impl Dial {
         deadline: Option<Instant>,
     ) -> Result<Connection, Failure> {
         let dialer = self.dialer.clone().timeout(left(limit, deadline)?);
-        let connection = dialer.dial(server)?;
+        let connection = dialer.dial(server).map_err(|error| match error {
+            ConnectionError::Options(why) if self.options.uses_tls() => {
+                let why = in_options(&why.to_string());
+                Failure::Other(format!("Problem setting TLS options: {why}."))
+            }
+            error => error.into(),
+        })?;
         connection.set_nonblocking(true)?;
         Ok(connection)
     }
@@ -192,14 +198,23 @@ impl From<ConnectionError> for Failure {
             ConnectionError::Resolve { .. } => Self::Lookup,
             ConnectionError::Io(error) => Self::Io(copy(error)),
             ConnectionError::Proxy(why) => Self::Proxy(why.clone()),
-            ConnectionError::Tls(failure) => Self::Tls(failure.to_string()),
+            ConnectionError::Tls(failure) => Self::Tls(in_options(&failure.to_string())),
             ConnectionError::TimedOut => Self::Io(io::ErrorKind::TimedOut.into()),
-            ConnectionError::WebSocket(_) | ConnectionError::Options(_) => {
-                Self::Connect(error.to_string())
-            }
-            _ => Self::Connect(error.to_string()),
+            _ => Self::Connect(in_options(&error.to_string())),
         }
     }
+}
+
+/// The library's words with options of the tools in the place of its own.
+fn in_options(text: &str) -> String {
+    let mut text = text.replace("(ca_file)", "(--cafile)");
+    for unknown in [
+        ", or set the name to expect (server_name)",
+        "; check the headers of the request (websocket_header)",
+    ] {
+        text = text.replace(unknown, "");
+    }
+    without_number(&text).to_owned()
 }
 
 /// An error with the number of the system's, whose words are then the system's too.

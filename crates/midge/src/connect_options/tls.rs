@@ -19,6 +19,8 @@ pub(crate) struct TlsOptions {
     pub(crate) ciphers: Option<String>,
     pub(crate) protocol: Option<String>,
     pub(crate) key_log: Option<PathBuf>,
+    /// The form of the key was given.
+    key_form: bool,
     /// As given: hexadecimal digits.
     pub(crate) shared_key: Option<String>,
     pub(crate) shared_key_identity: Option<String>,
@@ -69,6 +71,7 @@ impl TlsOptions {
                 );
             }
             Id::KeyForm => {
+                self.key_form = true;
                 if value.lossy() != "pem" {
                     return Err(
                         "Problem setting key form, it must be 'pem': engines are not \
@@ -84,6 +87,9 @@ impl TlsOptions {
 
     /// Checks what belongs together.
     pub(super) fn check(&self) -> Result<(), UsageError> {
+        if self.key_form && self.key.is_none() {
+            return Err("If keyform is set, keyfile must be also specified.".into());
+        }
         if self.certificate.is_some() != self.key.is_some() {
             return Err("Both certfile and keyfile must be provided if one of them is set.".into());
         }

@@ -93,7 +93,7 @@ impl Link {
             .subscribe(&filters, options, &Section::default())?;
         let deadline = Instant::now() + PATIENCE;
         let code = self.client.wait_for(deadline, |event| match event {
-            Event::Subscribed { codes } => codes.first().copied(),
+            Event::Subscribed { codes, .. } => codes.first().copied(),
             _ => None,
         })?;
         if code >= 0x80 {
