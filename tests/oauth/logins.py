@@ -357,7 +357,45 @@ def data_of(properties):
     return properties[start + 3 : start + 3 + length]
 
 
+def tools(setting):
+    """pub, bench and ctrl get a token of the provider by client credentials, or read one from a file, and are let in
+    with it."""
+    broker = setting.broker("enable_control_api true\n")
+    secret, wrong, token = (setting.folder / name for name in ("secret", "wrong", "token"))
+    secret.write_text("a secret & more\n")
+    wrong.write_text("another\n")
+    token.write_text(setting.provider.token("ES256", "mqtt.publish:bench/# mqtt.subscribe:bench/#") + "\n")
+    client = [
+        "--oauth-token-url", f"{setting.provider.issuer}/token", "--oauth-client-id", "device:7",
+        "--oauth-client-secret-file", str(secret), "--oauth-resource", "urn:midge:ES256",
+        "--oauth-scope", "mqtt.publish:bench/# mqtt.publish:$CONTROL/# mqtt.subscribe:$CONTROL/#",
+    ]
+
+    def midge(*words):
+        command = [setting.midge, *words[0].split(), "-h", broker.host, "-p", broker.port, *words[1:]]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+    done = midge("pub", "-V", "5", "-t", "bench/a", "-m", "x", "-q", "1", *client)
+    require_equal((done.returncode, done.stderr), (0, ""), "pub")
+    words = ["--quiet", *client, "broker", "listListeners"]
+    done = midge("ctrl", *words)
+    require_equal((done.returncode, str(broker.port) in done.stdout), (0, True), f"ctrl {done}")
+    done = midge("ctrl", *[str(wrong) if word == str(secret) else word for word in words])
+    require_equal((done.returncode, "invalid_client" in done.stderr), (1, True), f"ctrl {done}")
+    file = ["--oauth-token-file", str(token), "--seconds", "1", "--quiet"]
+    for scenario in ("bench p2p --pairs 3 --warm-up 0", "bench p2p --pairs 3 --warm-up 0 --processes 2",
+                     "bench conn --clients 3"):
+        before = setting.provider.count("/token")
+        done = midge(scenario, *file)
+        require_equal(done.returncode, 0, f"{scenario}: {done.stdout} {done.stderr}")
+        require_equal(setting.provider.count("/token"), before, "questions for a token that is in a file")
+    require("refused" in midge("bench conn --clients 3", "--seconds", "1").stderr, "a client without a token is let in")
+    done = midge("bench p2p", "--processes", "2", *client, "--oauth-device-url", "http://127.0.0.1/")
+    require_equal((done.returncode, "--oauth-token-file" in done.stderr), (1, True), f"{done}")
+
+
 TESTS = {
+    "tokens for the tools": tools,
     "paho logs in with a token": by_password,
     "paho logs in by OAUTHBEARER": by_bearer,
     "paho logs in by the header of its WebSocket": by_header,

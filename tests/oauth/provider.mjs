@@ -55,7 +55,11 @@ async function keys(generation) {
 function resourceServer(resource) {
   const [, , algorithm, seconds] = resource.split(':');
   const common = {
-    scope: 'mqtt.publish:garden/%c/# mqtt.subscribe:garden/#',
+    scope: [
+      'mqtt.publish:garden/%c/# mqtt.subscribe:garden/#',
+      'mqtt.publish:bench/# mqtt.subscribe:bench/#',
+      'mqtt.publish:$CONTROL/# mqtt.subscribe:$CONTROL/#',
+    ].join(' '),
     audience: AUDIENCE,
     accessTokenTTL: Number(seconds ?? LIFETIME),
   };

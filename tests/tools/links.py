@@ -1,9 +1,11 @@
 """The tools over everything that can carry them: TLS, WebSocket, Unix sockets, proxies; and tokens."""
 
+import base64
 import http.server
 import json
 import pathlib
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tls"))
 
+import srv
 from authority import Authority
 from harness import install
 from harness.broker import Broker, find_binary, free_port
@@ -81,16 +84,49 @@ def tls(place):
 
 def tls_refused(place):
     """What is wrong is told, with code 8 for TLS, and 1 for what is not there."""
+    # A server that breaks off as one does that has not read all of what it was sent.
+    rude = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=break_off, args=(rude,), daemon=True).start()
+    ca = ["--cafile", str(place.ca.certificate)]
+    here = place.host(port=place.ports["tls"])
+    missing = b"Error: Problem setting TLS options: cannot read /nonexistent: No such file or directory."
     cases = [
-        ([*place.host(port=place.ports["tls"]), "--cafile", str(place.other.certificate)], 8),
-        ([*place.host("127.0.0.1", place.ports["tls"]), "--cafile", str(place.ca.certificate)], 8),
-        ([*place.host(), "--cafile", str(place.ca.certificate)], 8),
-        ([*place.host(port=place.ports["tls"]), "--cafile", "/nonexistent"], 1),
+        ([*here, "--cafile", str(place.other.certificate)], 8, b"name the file of its CA (--cafile)"),
+        ([*place.host("127.0.0.1", place.ports["tls"]), *ca], 8, b"does not name it"),
+        ([*place.host(), *ca], 8, b"another port may be the port for TLS"),
+        ([*place.host("127.0.0.1", rude.getsockname()[1]), *ca], 8, b"another port may be the port for TLS"),
+        ([*here, "--cafile", "/nonexistent"], 1, missing),
+        ([*here, *ca, "--cert", "/nonexistent", "--key", "/nonexistent"], 1, missing),
+        ([*here, *ca, "--ciphers", "nonsense"], 1, b"Error: Problem setting TLS options: unknown cipher nonsense"),
+        ([*here, *ca, "--keyform", "pem"], 1, b"Error: If keyform is set, keyfile must be also specified."),
     ]
-    for words, code in cases:
+    for words, code, text in cases:
         result = midge("pub", *words, "-t", "a", "-m", "x")
         require_equal(result.returncode, code, f"{words} {result.stderr}")
-        require(result.stderr.startswith(b"Error: ") or result.stderr.startswith(b"Unable to connect ("), result.stderr)
+        require(result.stderr.startswith(b"Error: ") and text in result.stderr, result.stderr)
+
+
+def break_off(listener):
+    """Resets the connection of one client."""
+    peer, _ = listener.accept()
+    peer.recv(1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def reader_gone(place):
+    """`midge sub` ends when nobody reads what it prints, though no message comes."""
+    require_equal(midge("pub", *place.host(), "-t", "links/gone", "-m", "x", "-r", "-q", "1").returncode, 0, "pub")
+    command = [find_binary(ROOT), "sub", *place.host(), "-t", "links/gone"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        require_equal(process.stdout.readline(), b"x\n", "the message")
+        process.stdout.close()
+        require_equal((process.wait(DEADLINE), process.stderr.read()), (0, b""), "the end")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 def websocket(place):
@@ -218,7 +254,7 @@ class Provider(http.server.BaseHTTPRequestHandler):
         status, answer = 200, {"access_token": "tok-" + form.get("scope", "none"), "token_type": "Bearer"}
         if self.path == "/device":
             answer = {"device_code": "dev", "user_code": "WXYZ", "verification_uri": "http://127.0.0.1/go", "interval": 1}
-        elif form.get("client_secret") not in (None, "s3cret"):
+        elif self.path == "/form" and "client_secret" not in form or self.secret(form) not in (None, "s3cret"):
             status, answer = 401, {"error": "invalid_client"}
         elif "device_code" in form and sum("device_code" in f for _, f in self.asked) == 1:
             status, answer = 400, {"error": "authorization_pending"}
@@ -228,6 +264,13 @@ class Provider(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def secret(self, form):
+        """The secret of the client, which it gives by the header or in the form."""
+        header = self.headers["Authorization"]
+        if header is None:
+            return form.get("client_secret")
+        return base64.b64decode(header.removeprefix("Basic ")).decode().removeprefix("c1:")
 
     def log_message(self, *_):
         """Says nothing."""
@@ -263,6 +306,9 @@ def tokens(place):
     client = ["--oauth-token-url", f"{base}/token", "--oauth-client-id", "c1", "--oauth-scope", "a b"]
     packet, error = password_sent([*client, "--oauth-client-secret-file", secret, "-u", "ann"])
     require(packet.endswith(b"\x00\x03ann\x00\x07tok-a b"), f"{packet} {error}")
+    by_form = [word.replace("/token", "/form") for word in client]
+    packet, error = password_sent([*by_form, "--oauth-client-secret-file", secret])
+    require(packet.endswith(b"\x00\x07tok-a b"), f"{packet} {error}")
     packet, error = password_sent([*client, "--oauth-device-url", f"{base}/device"])
     require(packet.endswith(b"\x00\x07tok-a b"), f"{packet} {error}")
     require(b"http://127.0.0.1/go" in error and b"WXYZ" in error, error)
@@ -280,8 +326,10 @@ def run_all(report):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(folder)
         try:
-            for test in (tls, tls_refused, websocket, unix_socket, bound, proxy, tokens, bench):
+            for test in (tls, tls_refused, reader_gone, websocket, unix_socket, bound, proxy, tokens, bench):
                 report.run(f"links {test.__name__}", test, place)
+            for test in (srv.brokers, srv.with_tls, srv.faults):
+                report.run(f"links srv {test.__name__}", test, midge, place)
         finally:
             place.broker.stop()
             place.broker.clean_up()

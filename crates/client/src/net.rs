@@ -47,6 +47,9 @@ pub use tls::{TlsInfo, TlsOptions};
 #[cfg(feature = "tls")]
 pub use midge_transport::tls::TlsVersion;
 
+#[cfg(feature = "tls-psk")]
+pub use midge_transport::tls::PreSharedKey;
+
 pub(crate) use dial::Resolving;
 pub(crate) use link::Link;
 pub(crate) use server::{Proxy, ProxyKind, Scheme};

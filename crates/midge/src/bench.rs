@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::client::targets;
 use crate::failure::Failure;
 use crate::options::{self, Command};
 use crate::terminal;
@@ -56,7 +57,14 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
         Some("--help") => return terminal::print(&options::BENCH.help()),
         _ => {
             let scenario = scenario.to_string_lossy();
-            let error = format!("Unknown scenario '{scenario}'.");
+            let what = if scenario.is_empty() {
+                "No scenario given".to_owned()
+            } else {
+                format!("Unknown scenario '{scenario}'")
+            };
+            let error = format!(
+                "{what}. There are p2p, fan-out, fan-in, wildcard, conn, idle, retained and offline."
+            );
             return terminal::conclude(&options::BENCH, false, &Failure::Usage(error.into()));
         }
     };
@@ -66,11 +74,13 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
     }
     match plan::parse(command, args.clone()) {
         Ok(Request::Help) => terminal::print(&command.help()),
-        Ok(Request::Run(plan)) if is_member => match crowd::member(&plan) {
-            Ok(line) => terminal::print(&line),
-            Err(failure) => terminal::conclude(command, false, &failure),
-        },
-        Ok(Request::Run(plan)) => match perform(&plan, &scenario, &args) {
+        Ok(Request::Run(mut plan)) if is_member => {
+            match settle(&mut plan).and_then(|()| crowd::member(&plan)) {
+                Ok(line) => terminal::print(&line),
+                Err(failure) => terminal::conclude(command, false, &failure),
+            }
+        }
+        Ok(Request::Run(mut plan)) => match perform(&mut plan, &scenario, &args) {
             Ok((text, is_faulty)) => {
                 let printed = terminal::print(&text);
                 if is_faulty {
@@ -84,8 +94,25 @@ pub(crate) fn run(mut args: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Does once what need not be done for each of many connections: gets a token, looks for the brokers of a
+/// domain.
+fn settle(plan: &mut Plan) -> Result<(), Failure> {
+    plan.connect.use_token()?;
+    if plan.connect.by_srv {
+        plan.connect.targets = Some(targets(&plan.connect, None)?);
+    }
+    Ok(())
+}
+
 /// Runs `plan`; the report, and whether the broker broke a promise.
-fn perform(plan: &Plan, scenario: &OsString, args: &[OsString]) -> Result<(String, bool), Failure> {
+fn perform(
+    plan: &mut Plan,
+    scenario: &OsString,
+    args: &[OsString],
+) -> Result<(String, bool), Failure> {
+    if plan.processes == 1 {
+        settle(plan)?;
+    }
     let phases = match plan.scenario {
         Scenario::Storm { .. } => storm::run(plan)?,
         Scenario::Idle { .. } => storm::idle(plan)?,

@@ -3,8 +3,10 @@
 //! The protocol is in [`flows`], which knows no socket. Here are the socket, the waiting, a [`Waker`]
 //! with which another thread (one that reads the standard input) ends a wait, and the signals that do.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use crate::failure::Failure;
 use crate::properties::Section;
 use flows::{Event, Flows};
 use inbound::Inbound;
-pub(crate) use link::Dial;
+pub(crate) use link::{Dial, targets};
 
 pub(crate) mod flows;
 pub(crate) mod inbound;
@@ -33,6 +35,7 @@ pub(crate) const OUTBOUND_MAX: usize = 1024 * 1024;
 
 const SIGNALS: Token = Token(2);
 const INPUT: Token = Token(3);
+const OUTPUT: Token = Token(4);
 
 /// A connection to a broker.
 pub(crate) struct Client {
@@ -68,7 +71,9 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Self, Failure> {
         let dial = Dial::new(options)?;
-        let link = dial.open(deadline)?;
+        let link = dial
+            .open(deadline)
+            .map_err(|failure| first_failure(failure, options))?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut client = Self {
@@ -143,6 +148,25 @@ impl Client {
         Ok(())
     }
 
+    /// From now on a wait fails with a broken pipe when nobody reads the standard output any more, even if
+    /// there is nothing to write.
+    pub(crate) fn watch_output(&mut self) {
+        let output = io::stdout();
+        let is_pipe = output
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|copy| File::from(copy).metadata())
+            .is_ok_and(|data| data.file_type().is_fifo());
+        if is_pipe {
+            // Errors are told whatever the interest. Without it, the next write tells.
+            let _ = self.poll.registry().register(
+                &mut SourceFd(&output.as_raw_fd()),
+                OUTPUT,
+                Interest::READABLE,
+            );
+        }
+    }
+
     /// Ends a wait from another thread.
     pub(crate) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
@@ -203,6 +227,11 @@ impl Client {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
+        }
+        let is_output_closed =
+            |event: &mio::event::Event| event.token() == OUTPUT && event.is_error();
+        if self.events.iter().any(is_output_closed) {
+            return Err(Failure::Io(io::ErrorKind::BrokenPipe.into()));
         }
         if let Some(signals) = &mut self.signals
             && signals.pending().any(|number| number != SIGWINCH)
@@ -344,8 +373,23 @@ impl Client {
     }
 }
 
+/// A broker that breaks off the first handshake may not speak TLS at all.
+fn first_failure(failure: Failure, options: &ConnectOptions) -> Failure {
+    match failure {
+        Failure::Io(error)
+            if options.uses_tls() && error.kind() == io::ErrorKind::ConnectionReset =>
+        {
+            Failure::Tls(format!(
+                "{} closed the connection instead of answering; another port may be the port for TLS",
+                options.place()
+            ))
+        }
+        failure => failure,
+    }
+}
+
 /// What a layer of the connection says, or the system.
-fn of_link(error: io::Error) -> Failure {
+pub(crate) fn of_link(error: io::Error) -> Failure {
     ConnectionError::from(error).into()
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use midge_codec::{Property, PropertyId, QoS, Version, topic};
 
+use crate::failure::Failure;
 use crate::oauth::OauthOptions;
 use crate::options::{Id, UsageError, Value};
 use crate::properties::PacketProperties;
+use crate::srv;
 use tls::TlsOptions;
 
 pub(crate) mod tls;
@@ -30,6 +33,12 @@ pub(crate) struct ConnectOptions {
     pub(crate) websocket_path: String,
     /// As given: the URL of a proxy.
     pub(crate) proxy: Option<String>,
+    /// The host is a domain whose SRV records name brokers.
+    pub(crate) by_srv: bool,
+    /// Who is asked for these records; `None`: the machine's name servers.
+    pub(crate) dns_server: Option<SocketAddr>,
+    /// What the records said, where they have been looked up once for many connections.
+    pub(crate) targets: Option<Vec<srv::Target>>,
     pub(crate) tls: TlsOptions,
     pub(crate) oauth: OauthOptions,
     pub(crate) version: Version,
@@ -74,6 +83,9 @@ impl Default for ConnectOptions {
             websocket: false,
             websocket_path: "/mqtt".to_owned(),
             proxy: None,
+            by_srv: false,
+            dns_server: None,
+            targets: None,
             tls: TlsOptions::default(),
             oauth: OauthOptions::default(),
             version: Version::V3_1_1,
@@ -109,12 +121,15 @@ impl ConnectOptions {
                 self.websocket_path = value.into_text("--ws-path")?;
             }
             Id::Proxy => self.proxy = Some(url::proxy(&value.into_text("--proxy")?)?),
-            Id::Srv => {
-                return Err(
-                    "-S is not supported: give the host and port of the broker by -h and -p. \
-                     `dig SRV _mqtt._tcp.DOMAIN` shows them."
-                        .into(),
-                );
+            Id::Srv => self.by_srv = true,
+            Id::DnsServer => {
+                let text = value.into_text("--dns-server")?;
+                let server = srv::server(&text).ok_or_else(|| {
+                    UsageError(format!(
+                        "Invalid name server '{text}'. It has to be an address, or address:port."
+                    ))
+                })?;
+                self.dns_server = Some(server);
             }
             Id::UserName => self.user_name = Some(value.into_text("username")?),
             Id::Password => self.password = Some(value.into_bytes()),
@@ -192,6 +207,7 @@ impl ConnectOptions {
                 return Err("Will retain given, but no will topic given.".into());
             }
         }
+        self.check_srv()?;
         self.tls.check()?;
         self.oauth.check()?;
         let is_named = self.client_id.as_deref().is_some_and(|id| !id.is_empty());
@@ -243,6 +259,28 @@ impl ConnectOptions {
         Ok(self)
     }
 
+    fn check_srv(&self) -> Result<(), UsageError> {
+        if self.dns_server.is_some() && !self.by_srv {
+            return Err("--dns-server given, but no -S.".into());
+        }
+        if self.by_srv && self.unix.is_some() {
+            return Err("-S and --unix cannot be used together.".into());
+        }
+        if self.by_srv && (self.host == "localhost" || self.host.parse::<IpAddr>().is_ok()) {
+            return Err("-S needs a domain: give it by -h.".into());
+        }
+        Ok(())
+    }
+
+    /// Gets a token, where that is the password, once for many connections.
+    pub(crate) fn use_token(&mut self) -> Result<(), Failure> {
+        if self.oauth.is_used() {
+            self.password = Some(self.oauth.token()?);
+            self.oauth = OauthOptions::default();
+        }
+        Ok(())
+    }
+
     /// Takes a URL for host, port, user and what carries the connection; gives its topic.
     pub(crate) fn take_url(&mut self, value: Value) -> Result<Option<String>, UsageError> {
         url::take(self, &value.into_text("-L")?)
@@ -250,12 +288,26 @@ impl ConnectOptions {
 
     /// The port to connect to.
     pub(crate) fn port(&self) -> u16 {
-        let default = if self.tls.has_authority_files() {
-            8883
-        } else {
-            1883
-        };
+        let default = if self.tls.moves_port() { 8883 } else { 1883 };
         self.port.unwrap_or(default)
+    }
+
+    /// Host and port of the broker, or of the first of those that have been looked up.
+    pub(crate) fn first_place(&self) -> (&str, u16) {
+        let target = self.targets.as_ref().and_then(|targets| targets.first());
+        match target {
+            Some(target) => (&target.host, target.port),
+            None => (&self.host, self.port()),
+        }
+    }
+
+    /// Where the broker is, for people.
+    pub(crate) fn place(&self) -> String {
+        match &self.unix {
+            Some(path) => path.display().to_string(),
+            None if self.by_srv => self.host.clone(),
+            None => format!("{}:{}", self.host, self.port()),
+        }
     }
 
     /// Whether TLS is wanted.

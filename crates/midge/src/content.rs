@@ -64,6 +64,29 @@ pub(crate) fn publish_topic(name: String) -> Result<String, UsageError> {
     if topic::is_name(&name) {
         return Ok(name);
     }
-    let text = format!("Invalid publish topic '{name}', does it contain '+' or '#'?");
-    Err(UsageError(text))
+    Err(UsageError(format!(
+        "Invalid publish topic '{}', does it contain '+' or '#'?",
+        shown(&name)
+    )))
+}
+
+/// A topic in a message: of a long one the beginning, and nothing that would steer a terminal.
+pub(crate) fn shown(name: &str) -> String {
+    const LETTERS_MAX: usize = 200;
+    let mut letters = name.chars();
+    let mut text: String = letters
+        .by_ref()
+        .take(LETTERS_MAX)
+        .map(|letter| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect();
+    if letters.next().is_some() {
+        text.push_str(&format!("… ({} bytes)", name.len()));
+    }
+    text
 }

@@ -225,7 +225,7 @@ fn ask_password(connect: &mut ConnectOptions) -> Result<(), Failure> {
     let Some(user_name) = &connect.user_name else {
         return Ok(());
     };
-    if connect.password.is_some() {
+    if connect.password.is_some() || connect.oauth.is_used() {
         return Ok(());
     }
     connect.password = Some(read_hidden(&format!("Password for {user_name}: "))?);

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use midge_persistence::dump::{self, Found, Payloads, Store};
 use midge_persistence::mosquitto_db::{Damage, dump as mosquitto_dump};
 
+use crate::failure::plain;
 use crate::options::{Command, Id, Opt, UsageError, flag, own};
 use crate::terminal;
 
@@ -109,7 +110,9 @@ fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
 fn dump(path: &Path, form: Form) -> ExitCode {
     let found = match dump::find(path) {
         Ok(found) => found,
-        Err(error) => return terminal::fail(&format!("Error: {}: {error}.", path.display()), 1),
+        Err(error) => {
+            return terminal::fail(&format!("Error: {}: {}.", path.display(), plain(&error)), 1);
+        }
     };
     let (Found::Store(taken) | Found::File(taken)) = &found;
     if taken != path {

@@ -7,6 +7,7 @@ use midge_codec::{DecodeError, EncodeError, ReasonCode, Version};
 
 use crate::connect_options::ConnectOptions;
 use crate::options::UsageError;
+use crate::srv;
 
 /// Why a tool ends early.
 #[derive(Debug)]
@@ -15,6 +16,10 @@ pub(crate) enum Failure {
     Usage(UsageError),
     /// The host's name leads nowhere.
     Lookup,
+    /// The domain's SRV records name no broker.
+    Srv(srv::Fault),
+    /// None of the brokers that the SRV records name can be reached: each with the reason.
+    Targets(Vec<(srv::Target, Self)>),
     /// The system says no.
     Io(io::Error),
     /// The broker refused the CONNECT.
@@ -41,10 +46,12 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// The exit code, as the Mosquitto tools choose it.
-    pub(crate) const fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Targets(each) => each.last().map_or(1, |(_, failure)| failure.exit_code()),
             Self::Usage(_)
             | Self::Lookup
+            | Self::Srv(_)
             | Self::Io(_)
             | Self::Encode(_)
             | Self::Connect(_)
@@ -53,10 +60,7 @@ impl Failure {
             Self::Proxy(_) => 16,
             Self::Signal => 255,
             Self::Refused(Version::V5, reason) => reason.0,
-            Self::Refused(_, reason) => match reason.connack_v3() {
-                Some(code) => code,
-                None => 1,
-            },
+            Self::Refused(_, reason) => reason.connack_v3().unwrap_or(1),
             Self::Protocol(_) => 2,
             Self::Lost => 7,
             Self::TimedOut => 27,
@@ -70,15 +74,31 @@ impl Failure {
 
     /// What the user may try, where the failure itself does not say it.
     pub(crate) fn hint(&self, connect: &ConnectOptions) -> Option<String> {
-        let place = match &connect.unix {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", connect.host, connect.port()),
-        };
+        let place = connect.place();
         match self {
             Self::Lookup => Some(format!(
                 "The host '{}' is not known. Is it spelled right? -h names the broker.",
                 connect.host
             )),
+            Self::Srv(srv::Fault::BadName(_)) => {
+                Some("-S wants the domain of the broker at -h, such as example.org.".to_owned())
+            }
+            Self::Srv(srv::Fault::NoAnswer(_)) => Some(
+                "The lines nameserver in /etc/resolv.conf say who is asked; --dns-server names another."
+                    .to_owned(),
+            ),
+            Self::Srv(_) => Some(format!(
+                "Is the domain '{}' spelled right? Without -S, -h and -p name the broker itself.",
+                connect.host
+            )),
+            Self::Targets(each) => each.last().and_then(|(target, failure)| {
+                failure.hint(&ConnectOptions {
+                    host: target.host.clone(),
+                    port: Some(target.port),
+                    by_srv: false,
+                    ..connect.clone()
+                })
+            }),
             Self::Io(error) => match error.kind() {
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Some(format!(
                     "Nobody listens at {place}. -h and -p name the broker; `midge` starts one here."
@@ -102,6 +122,11 @@ impl Failure {
                 ),
                 _ => None,
             },
+            Self::Tls(_) if connect.tls.shared_key.is_some() => Some(
+                "--psk and --psk-identity have to be a line of the broker's psk_file, and the port one for \
+                 pre-shared keys."
+                    .to_owned(),
+            ),
             Self::Tls(_) => Some(
                 "--cafile names the authority that signed the broker's certificate, -h the name that \
                  is in it."
@@ -115,6 +140,7 @@ impl Failure {
     pub(crate) fn is_lost_connection(&self) -> bool {
         match self {
             Self::Lost => true,
+            Self::Targets(each) => each.iter().any(|(_, failure)| failure.is_lost_connection()),
             Self::Io(error) => matches!(
                 error.kind(),
                 io::ErrorKind::ConnectionReset
@@ -132,6 +158,12 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(UsageError(text)) | Self::Other(text) => write!(f, "Error: {text}"),
             Self::Lookup => f.write_str("Unable to connect (Lookup error.)."),
+            Self::Srv(fault) => write!(f, "Error: SRV lookup failed: {fault}."),
+            Self::Targets(each) => {
+                f.write_str("Error: No broker that the SRV records name can be reached.")?;
+                each.iter()
+                    .try_for_each(|(target, failure)| write!(f, "\n{target}: {failure}"))
+            }
             Self::Io(error) => write!(f, "Error: {}", plain(error)),
             Self::Refused(version, reason) => {
                 write!(f, "Connection error: {}", refusal(*version, *reason))
@@ -150,11 +182,13 @@ impl fmt::Display for Failure {
 
 /// The system's own words, without the number that the standard library adds.
 pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
-    }
+    without_number(&error.to_string()).to_owned()
+}
+
+/// `text` up to the number of an error that the standard library has put at its end.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.split_once(" (os error")
+        .map_or(text, |(words, _)| words)
 }
 
 fn refusal(version: Version, reason: ReasonCode) -> String {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use midge_access::tokens::Post;
 use midge_server::auth_fetch::{Answer, FetchSettings, Fetcher, Request};
 use serde_json::Value as Json;
@@ -22,6 +23,7 @@ pub(crate) struct OauthOptions {
     secret_file: Option<PathBuf>,
     scope: Option<String>,
     audience: Option<String>,
+    resource: Option<String>,
 }
 
 /// The largest token that brokers take, and more.
@@ -44,6 +46,7 @@ impl OauthOptions {
             Id::OauthSecretFile => self.secret_file = Some(value.into_os_string().into()),
             Id::OauthScope => self.scope = Some(value.into_text("--oauth-scope")?),
             Id::OauthAudience => self.audience = Some(value.into_text("--oauth-audience")?),
+            Id::OauthResource => self.resource = Some(value.into_text("--oauth-resource")?),
             _ => return Ok(Some(value)),
         }
         Ok(None)
@@ -68,7 +71,8 @@ impl OauthOptions {
             || self.client_id.is_some()
             || self.secret_file.is_some()
             || self.scope.is_some()
-            || self.audience.is_some();
+            || self.audience.is_some()
+            || self.resource.is_some();
         if is_asked && self.token_url.is_none() {
             return Err("Options of OAuth given, but no --oauth-token-url.".into());
         }
@@ -162,9 +166,9 @@ impl<'a> Provider<'a> {
 
     /// RFC 8628.
     fn device_flow(&mut self, url: &str) -> Result<Vec<u8>, Failure> {
-        let mut form = Vec::new();
-        self.add_client(&mut form, false);
-        let answer = self.post(url, &form)?;
+        let mut form = self.wanted();
+        form.push(self.client());
+        let answer = self.post(url, &form, None)?;
         if answer.status != 200 {
             return Err(match verdict(url, &answer)? {
                 Verdict::Refused { code, text } => refused(&code, &text),
@@ -213,29 +217,61 @@ impl<'a> Provider<'a> {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        self.add_client(&mut form, true);
+        form.extend(self.wanted());
         let url = self.options.token_url.clone().unwrap_or_default();
-        let answer = self.post(&url, &form)?;
-        verdict(&url, &answer)
-    }
-
-    /// Adds who asks for what.
-    fn add_client(&self, form: &mut Vec<(String, String)>, with_secret: bool) {
-        let mut add = |name: &str, value: &Option<String>| {
-            if let Some(value) = value {
-                form.push((name.to_owned(), value.clone()));
-            }
+        let Some(secret) = &self.secret else {
+            form.push(self.client());
+            return verdict(&url, &self.post(&url, &form, None)?);
         };
-        add("client_id", &self.options.client_id);
-        add("scope", &self.options.scope);
-        add("audience", &self.options.audience);
-        if with_secret && let Some(secret) = &self.secret {
-            let secret = String::from_utf8_lossy(secret).into_owned();
-            form.push(("client_secret".to_owned(), secret));
+        // Every provider takes the header, says the standard; some take only the form.
+        let by_header = self.post(&url, &form, Some(self.basic(secret)))?;
+        match verdict(&url, &by_header) {
+            Ok(Verdict::Refused { code, .. }) if code == "invalid_client" => {}
+            verdict => return verdict,
         }
+        let secret = String::from_utf8_lossy(secret).into_owned();
+        form.push(self.client());
+        form.push(("client_secret".to_owned(), secret));
+        verdict(&url, &self.post(&url, &form, None)?)
     }
 
-    fn post(&self, url: &str, form: &[(String, String)]) -> Result<Answer, Failure> {
+    /// Who asks.
+    fn client(&self) -> (String, String) {
+        let id = self.options.client_id.clone().unwrap_or_default();
+        ("client_id".to_owned(), id)
+    }
+
+    /// The header with the client's id and secret (RFC 6749 section 2.3.1).
+    fn basic(&self, secret: &[u8]) -> String {
+        let mut pair = String::new();
+        encode(
+            self.options.client_id.as_deref().unwrap_or_default(),
+            &mut pair,
+        );
+        pair.push(':');
+        encode(&String::from_utf8_lossy(secret), &mut pair);
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+
+    /// What is asked for.
+    fn wanted(&self) -> Vec<(String, String)> {
+        let options = self.options;
+        [
+            ("scope", &options.scope),
+            ("audience", &options.audience),
+            ("resource", &options.resource),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+        .collect()
+    }
+
+    fn post(
+        &self,
+        url: &str,
+        form: &[(String, String)],
+        authorization: Option<String>,
+    ) -> Result<Answer, Failure> {
         let mut body = String::new();
         for (name, value) in form {
             if !body.is_empty() {
@@ -247,7 +283,7 @@ impl<'a> Provider<'a> {
         }
         let request = Request::Post(Post {
             url: url.to_owned(),
-            authorization: None,
+            authorization,
             content_type: "application/x-www-form-urlencoded",
             body: body.into_bytes(),
         });

@@ -111,6 +111,8 @@ pub(crate) struct Printer<'a, W> {
     options: &'a PrintOptions,
     pub(crate) output: W,
     coloured: bool,
+    /// What would steer the terminal is shown by its number.
+    hides_controls: bool,
     /// The lines of `--watch`.
     lines: HashMap<String, usize>,
     /// A state of random numbers that are for no secrets.
@@ -136,6 +138,7 @@ impl<'a, W: Write> Printer<'a, W> {
             options,
             output,
             coloured,
+            hides_controls: io::stdout().is_terminal(),
             lines: HashMap::new(),
             dice: random() | 1,
             scratch: Vec::new(),
@@ -184,7 +187,7 @@ impl<'a, W: Write> Printer<'a, W> {
         } else if !message.payload.is_empty() {
             // An empty message shows as `(null)` behind its topic and without topic not at all, as
             // scripts written for mosquitto_sub expect.
-            self.output.write_all(message.payload)?;
+            self.write_of_others(message.payload)?;
             self.end_line()?;
         }
         if self.options.watch {
@@ -200,13 +203,26 @@ impl<'a, W: Write> Printer<'a, W> {
             payload => payload,
         };
         if self.coloured {
-            write!(self.output, "\x1b[36m{}\x1b[0m ", message.topic)?;
-        } else {
-            self.output.write_all(message.topic.as_bytes())?;
-            self.output.write_all(b" ")?;
+            self.output.write_all(b"\x1b[36m")?;
         }
-        self.output.write_all(shown)?;
+        self.write_of_others(message.topic.as_bytes())?;
+        if self.coloured {
+            self.output.write_all(b"\x1b[0m")?;
+        }
+        self.output.write_all(b" ")?;
+        self.write_of_others(shown)?;
         self.end_line()
+    }
+
+    /// Writes what somebody else has published.
+    fn write_of_others(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.hides_controls {
+            self.scratch.clear();
+            harmless(bytes, &mut self.scratch);
+            self.output.write_all(&self.scratch)
+        } else {
+            self.output.write_all(bytes)
+        }
     }
 
     fn end_line(&mut self) -> io::Result<()> {
@@ -233,6 +249,23 @@ impl<'a, W: Write> Printer<'a, W> {
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
         u16::try_from(self.dice % u64::from(ALL)).unwrap_or_default()
+    }
+}
+
+/// Appends text, with control characters other than tabs and ends of lines, and bytes that are no text, by
+/// their numbers: `\x1b`.
+fn harmless(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() && !matches!(letter, '\t' | '\n') {
+                out.extend_from_slice(format!("\\x{:02x}", u32::from(letter)).as_bytes());
+            } else {
+                out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
     }
 }
 

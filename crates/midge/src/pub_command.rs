@@ -10,11 +10,11 @@ use midge_codec::{QoS, ReasonCode};
 
 use crate::client::flows::{Event, Outgoing};
 use crate::client::{Client, OUTBOUND_MAX};
+use crate::command_line::{self, CommandLine};
 use crate::connect_options::{ConnectOptions, needed, qos};
 use crate::content::{Source, publish_topic};
 use crate::failure::{Failure, sentence};
-use crate::options::{self, Id, UsageError};
-use crate::options_file;
+use crate::options::{self, Command, Id, UsageError, Value};
 use crate::qos_report::QosReport;
 use crate::terminal;
 
@@ -30,12 +30,29 @@ struct Job {
     repeat_delay: Duration,
 }
 
-/// What `--help` and `--version` ask for, or a job.
-#[derive(Debug, PartialEq, Eq)]
-enum Request {
-    Help,
-    Version,
-    Run(Box<Job>),
+/// The command line, while it is read.
+struct Line {
+    connect: ConnectOptions,
+    topic: Option<String>,
+    source: Option<Source>,
+    qos: QoS,
+    retain: bool,
+    repeat: u32,
+    repeat_delay: Duration,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions::default(),
+            topic: None,
+            source: None,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            repeat: 1,
+            repeat_delay: Duration::ZERO,
+        }
+    }
 }
 
 /// How many lines of the standard input may wait for the broker.
@@ -47,72 +64,61 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
-    let command = &options::PUB;
-    match read(args) {
-        Ok(Request::Help) => terminal::help(command),
-        Ok(Request::Version) => terminal::show_version(command),
-        Ok(Request::Run(job)) => match publish(&job) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
-        },
-        Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
+    command_line::run::<Line>(args, publish, |job| &job.connect)
+}
+
+impl CommandLine for Line {
+    type Job = Job;
+
+    const COMMAND: &'static Command = &options::PUB;
+    const OPTIONS_FILE: &'static str = "mosquitto_pub";
+
+    fn connect(&mut self) -> &mut ConnectOptions {
+        &mut self.connect
     }
-}
 
-/// Reads the options file, then the command line.
-fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut all = options_file::read(&args, "mosquitto_pub")?;
-    all.extend(args);
-    parse(all)
-}
-
-fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut connect = ConnectOptions::default();
-    let mut name = None;
-    let mut source = None;
-    let mut job_qos = QoS::AtMostOnce;
-    let mut retain = false;
-    let mut repeat = 1;
-    let mut repeat_delay = Duration::ZERO;
-    for option in options::PUB.parse(args) {
-        let (id, value) = option?;
-        let Some(value) = connect.take(id, value)? else {
-            continue;
-        };
-        let Some(value) = Source::take(&mut source, id, value)? else {
-            continue;
+    fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
+        let Some(value) = Source::take(&mut self.source, id, value)? else {
+            return Ok(());
         };
         match id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
-            Id::Topic => name = Some(publish_topic(value.into_text("-t")?)?),
-            Id::Url => name = Some(publish_topic(needed(connect.take_url(value)?)?)?),
-            Id::QoS => job_qos = qos(&value)?,
-            Id::Retain => retain = true,
-            Id::Repeat => repeat = value.number(1, u32::MAX, "--repeat argument must be >0.")?,
+            Id::Topic => self.topic = Some(publish_topic(value.into_text("-t")?)?),
+            Id::Url => {
+                let name = needed(self.connect.take_url(value)?)?;
+                self.topic = Some(publish_topic(name)?);
+            }
+            Id::QoS => self.qos = qos(&value)?,
+            Id::Retain => self.retain = true,
+            Id::Repeat => {
+                self.repeat = value.number(1, u32::MAX, "--repeat argument must be >0.")?;
+            }
             Id::RepeatDelay => {
                 let fault = "--repeat-delay argument must be >=0.0.";
                 let seconds: f64 = value.number(0.0, f64::from(u32::MAX), fault)?;
-                repeat_delay = Duration::from_secs_f64(seconds);
+                self.repeat_delay = Duration::from_secs_f64(seconds);
             }
             _ => {}
         }
+        Ok(())
     }
-    let (Some(topic), Some(source)) = (name, source) else {
-        return Err("Both topic and message must be supplied.".into());
-    };
-    if source == Source::StdinLines && repeat > 1 {
-        return Err("--repeat cannot be used with -l.".into());
+
+    fn finish(self) -> Result<Job, UsageError> {
+        let (Some(topic), Some(source)) = (self.topic, self.source) else {
+            return Err("Both topic and message must be supplied.".into());
+        };
+        if source == Source::StdinLines && self.repeat > 1 {
+            return Err("--repeat cannot be used with -l.".into());
+        }
+        Ok(Job {
+            connect: self.connect.finish()?,
+            topic,
+            source,
+            qos: self.qos,
+            retain: self.retain,
+            repeat: self.repeat,
+            repeat_delay: self.repeat_delay,
+        })
     }
-    Ok(Request::Run(Box::new(Job {
-        connect: connect.finish()?,
-        topic,
-        source,
-        qos: job_qos,
-        retain,
-        repeat,
-        repeat_delay,
-    })))
 }
 
 /// Does the job.

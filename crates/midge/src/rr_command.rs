@@ -9,15 +9,14 @@ use midge_codec::{Property, PropertyId, ReasonCode, RetainHandling, Subscription
 
 use crate::client::Client;
 use crate::client::flows::{Event, Outgoing};
+use crate::command_line::{self, CommandLine};
 use crate::connect_options::{ConnectOptions, needed, qos};
 use crate::content::{Source, publish_topic};
 use crate::failure::{Failure, sentence};
-use crate::options::{self, Id, UsageError, Value};
-use crate::options_file;
+use crate::options::{self, Command, Id, UsageError, Value};
 use crate::printer::{PrintOptions, Printer};
 use crate::qos_report::QosReport;
 use crate::sub_command::{retain_handling, timeout};
-use crate::terminal;
 
 /// The command line, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,93 +32,73 @@ struct Job {
     timeout: Option<Duration>,
 }
 
-/// What `--help` and `--version` ask for, or a job.
-#[derive(Debug, PartialEq)]
-enum Request {
-    Help,
-    Version,
-    Run(Box<Job>),
-}
-
 /// How long the last packets may take to leave.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
-    let command = &options::RR;
-    match read(args) {
-        Ok(Request::Help) => terminal::help(command),
-        Ok(Request::Version) => terminal::show_version(command),
-        Ok(Request::Run(job)) => match ask(&job) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
-        },
-        Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
-    }
+    command_line::run::<Job>(args, ask, |job| &job.connect)
 }
 
-/// Reads the options file, then the command line.
-fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut all = options_file::read(&args, "mosquitto_rr")?;
-    all.extend(args);
-    parse(all)
-}
-
-fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut job = Job {
-        connect: ConnectOptions {
-            version: Version::V5,
-            ..ConnectOptions::default()
-        },
-        print: PrintOptions::default(),
-        topic: None,
-        response_topic: None,
-        source: None,
-        subscription: SubscriptionOptions::default(),
-        show_retained: true,
-        latency: false,
-        timeout: None,
-    };
-    for option in options::RR.parse(args) {
-        let (id, value) = option?;
-        let Some(value) = job.connect.take(id, value)? else {
-            continue;
-        };
-        let Some(value) = job.print.take(id, value)? else {
-            continue;
-        };
-        let Some(value) = Source::take(&mut job.source, id, value)? else {
-            continue;
-        };
-        match id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
-            _ => job.take(id, value)?,
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions {
+                version: Version::V5,
+                ..ConnectOptions::default()
+            },
+            print: PrintOptions::default(),
+            topic: None,
+            response_topic: None,
+            source: None,
+            subscription: SubscriptionOptions::default(),
+            show_retained: true,
+            latency: false,
+            timeout: None,
         }
     }
-    let (Some(_), Some(response_topic), Some(_)) = (&job.topic, &job.response_topic, &job.source)
-    else {
-        return Err("All of topic, message, and response topic must be supplied.".into());
-    };
-    if job.connect.version == Version::V5 {
-        let publish = &mut job.connect.properties.publish;
-        if publish
-            .iter()
-            .any(|property| property.id() == PropertyId::ResponseTopic)
-        {
-            return Err(
-                "The response topic is given twice: leave out the property, -e sets it.".into(),
-            );
-        }
-        publish.push(&Property::ResponseTopic(response_topic));
-    }
-    job.connect = job.connect.finish()?;
-    job.connect.receive_maximum = Some(1);
-    Ok(Request::Run(Box::new(job)))
 }
 
-impl Job {
+impl CommandLine for Job {
+    type Job = Self;
+
+    const COMMAND: &'static Command = &options::RR;
+    const OPTIONS_FILE: &'static str = "mosquitto_rr";
+
+    fn connect(&mut self) -> &mut ConnectOptions {
+        &mut self.connect
+    }
+
+    fn finish(mut self) -> Result<Self, UsageError> {
+        let (Some(_), Some(response_topic), Some(_)) =
+            (&self.topic, &self.response_topic, &self.source)
+        else {
+            return Err("All of topic, message, and response topic must be supplied.".into());
+        };
+        if self.connect.version == Version::V5 {
+            let publish = &mut self.connect.properties.publish;
+            if publish
+                .iter()
+                .any(|property| property.id() == PropertyId::ResponseTopic)
+            {
+                return Err(
+                    "The response topic is given twice: leave out the property, -e sets it.".into(),
+                );
+            }
+            publish.push(&Property::ResponseTopic(response_topic));
+        }
+        self.connect = self.connect.finish()?;
+        self.connect.receive_maximum = Some(1);
+        Ok(self)
+    }
+
     fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
+        let Some(value) = self.print.take(id, value)? else {
+            return Ok(());
+        };
+        let Some(value) = Source::take(&mut self.source, id, value)? else {
+            return Ok(());
+        };
         match id {
             Id::Topic => self.topic = Some(publish_topic(value.into_text("-t")?)?),
             Id::Url => {
@@ -228,7 +207,7 @@ impl Requester<'_> {
                     job.subscription,
                     &job.connect.properties.subscribe,
                 )?,
-                Event::Subscribed { codes } => {
+                Event::Subscribed { codes, .. } => {
                     if let Some(code) = codes.first().filter(|code| **code >= 0x80) {
                         let why = sentence(ReasonCode(*code).text());
                         return Err(Failure::Other(format!(
@@ -310,10 +289,11 @@ fn latency_text(latency: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command_line::{Request, parse};
     use midge_codec::QoS;
 
-    fn read_line(line: &str) -> Result<Request, UsageError> {
-        parse(line.split_whitespace().map(OsString::from).collect())
+    fn read_line(line: &str) -> Result<Request<Job>, UsageError> {
+        parse::<Job>(line.split_whitespace().map(OsString::from).collect())
     }
 
     #[test]

@@ -11,10 +11,11 @@ use midge_codec::{
 
 use crate::client::Client;
 use crate::client::flows::{Event, Flows, Outgoing};
+use crate::command_line::{self, CommandLine};
 use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::content::shown;
 use crate::failure::{Failure, sentence};
-use crate::options::{self, Id, UsageError, Value};
-use crate::options_file;
+use crate::options::{self, Command, Id, UsageError, Value};
 use crate::printer::{PrintOptions, Printer};
 use crate::qos_report::QosReport;
 use crate::terminal;
@@ -37,14 +38,6 @@ struct Job {
     exit_after_subscribe: bool,
 }
 
-/// What `--help` and `--version` ask for, or a job.
-#[derive(Debug, PartialEq)]
-enum Request {
-    Help,
-    Version,
-    Run(Box<Job>),
-}
-
 /// How long after a lost connection the next is tried.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// How long the last packets may take to leave.
@@ -56,80 +49,68 @@ const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
-    let command = &options::SUB;
-    match read(args) {
-        Ok(Request::Help) => terminal::help(command),
-        Ok(Request::Version) => terminal::show_version(command),
-        Ok(Request::Run(job)) => {
-            let mut subscriber = Subscriber::new(&job);
-            let result = subscriber.run();
-            if let Some(report) = &subscriber.report {
-                report.print();
-            }
-            match result {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
-            }
+    let perform = |job: &Job| {
+        let mut subscriber = Subscriber::new(job);
+        let result = subscriber.run();
+        if let Some(report) = &subscriber.report {
+            report.print();
         }
-        Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
-    }
-}
-
-/// Reads the options file, then the command line.
-fn read(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut all = options_file::read(&args, "mosquitto_sub")?;
-    all.extend(args);
-    parse(all)
-}
-
-fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut job = Job {
-        connect: ConnectOptions::default(),
-        print: PrintOptions::default(),
-        filters: Vec::new(),
-        filters_out: Vec::new(),
-        unsubscribe: Vec::new(),
-        subscription: SubscriptionOptions::default(),
-        show_retained: true,
-        retained_only: false,
-        remove_retained: false,
-        message_rate: false,
-        count: None,
-        timeout: None,
-        exit_after_subscribe: false,
+        result
     };
-    for option in options::SUB.parse(args) {
-        let (id, value) = option?;
-        let Some(value) = job.connect.take(id, value)? else {
-            continue;
-        };
-        let Some(value) = job.print.take(id, value)? else {
-            continue;
-        };
-        match id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
-            _ => job.take(id, value)?,
-        }
-    }
-    if job.filters.is_empty() && job.unsubscribe.is_empty() {
-        return Err(
-            "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).".into(),
-        );
-    }
-    if !job.show_retained && job.retained_only {
-        return Err("Combining '-R' and '--retained-only' makes no sense.".into());
-    }
-    job.connect = job.connect.finish()?;
-    job.connect.receive_maximum = job
-        .count
-        .and_then(|count| u16::try_from(count).ok())
-        .filter(|count| *count < RECEIVE_MAXIMUM);
-    Ok(Request::Run(Box::new(job)))
+    command_line::run::<Job>(args, perform, |job| &job.connect)
 }
 
-impl Job {
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions::default(),
+            print: PrintOptions::default(),
+            filters: Vec::new(),
+            filters_out: Vec::new(),
+            unsubscribe: Vec::new(),
+            subscription: SubscriptionOptions::default(),
+            show_retained: true,
+            retained_only: false,
+            remove_retained: false,
+            message_rate: false,
+            count: None,
+            timeout: None,
+            exit_after_subscribe: false,
+        }
+    }
+}
+
+impl CommandLine for Job {
+    type Job = Self;
+
+    const COMMAND: &'static Command = &options::SUB;
+    const OPTIONS_FILE: &'static str = "mosquitto_sub";
+
+    fn connect(&mut self) -> &mut ConnectOptions {
+        &mut self.connect
+    }
+
+    fn finish(mut self) -> Result<Self, UsageError> {
+        if self.filters.is_empty() && self.unsubscribe.is_empty() {
+            return Err(
+                "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).".into(),
+            );
+        }
+        if !self.show_retained && self.retained_only {
+            return Err("Combining '-R' and '--retained-only' makes no sense.".into());
+        }
+        self.connect = self.connect.finish()?;
+        self.connect.receive_maximum = self
+            .count
+            .and_then(|count| u16::try_from(count).ok())
+            .filter(|count| *count < RECEIVE_MAXIMUM);
+        Ok(self)
+    }
+
     fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
+        let Some(value) = self.print.take(id, value)? else {
+            return Ok(());
+        };
         match id {
             Id::Topic => self
                 .filters
@@ -186,12 +167,14 @@ pub(crate) fn retain_handling(value: &Value) -> Result<RetainHandling, UsageErro
     }
 }
 
-fn filter(text: String, what: &str) -> Result<String, UsageError> {
+/// Reads a topic filter.
+pub(crate) fn filter(text: String, what: &str) -> Result<String, UsageError> {
     if topic::Filter::parse(&text).is_ok() {
         return Ok(text);
     }
     Err(UsageError(format!(
-        "Invalid {what} topic '{text}', are all '+' and '#' wildcards correct?"
+        "Invalid {what} topic '{}', are all '+' and '#' wildcards correct?",
+        shown(&text)
     )))
 }
 
@@ -240,6 +223,7 @@ impl<'a> Subscriber<'a> {
         let connect = &self.job.connect;
         let mut client = Client::connect(connect, self.deadline)?;
         client.watch_signals()?;
+        client.watch_output();
         self.printer.begin(&connect.host)?;
         loop {
             let mut result = self.serve(&mut client);
@@ -357,7 +341,15 @@ impl<'a> Subscriber<'a> {
                 }
                 Ok(Progress::More)
             }
-            Event::Subscribed { codes } => {
+            Event::Subscribed { packet_id, codes } => {
+                if self.job.connect.debug {
+                    let codes: Vec<_> = codes.iter().map(u8::to_string).collect();
+                    let codes = codes.join(", ");
+                    writeln!(
+                        self.printer.output,
+                        "Subscribed (mid: {packet_id}): {codes}"
+                    )?;
+                }
                 let denied = codes.iter().all(|code| *code >= 0x80);
                 if denied && !self.job.connect.quiet {
                     terminal::complain("All subscription requests were denied.");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
-use crate::options::Command;
+use crate::options::{Command, Id};
 
 /// Prints `text` to the standard output and ends well; a reader that went away is no fault.
 pub(crate) fn print(text: &str) -> ExitCode {
@@ -101,7 +101,21 @@ pub(crate) fn conclude(command: &Command, quiet: bool, failure: &Failure) -> Exi
         // Whoever sent it knows.
         Failure::Signal => {}
         // As the Mosquitto tools: --quiet is about the connection, not about the command line.
-        Failure::Usage(_) => complain(&format!("{failure}\n\n{hint}")),
+        Failure::Usage(error) => {
+            complain(&failure.to_string());
+            // Where words without an option would go, in other people's tools.
+            let is_bare_word = error
+                .0
+                .strip_prefix("Unknown option '")
+                .is_some_and(|word| !word.starts_with('-'));
+            if is_bare_word
+                && !is_called_as_mosquitto(command)
+                && command.all_options().any(|option| option.id == Id::Topic)
+            {
+                complain("Topics go behind -t, messages behind -m.");
+            }
+            complain(&format!("\n{hint}"));
+        }
         _ if quiet => {}
         _ => complain(&failure.to_string()),
     }

@@ -5,14 +5,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use midge_codec::{SubscriptionOptions, Version, topic};
+use midge_codec::{SubscriptionOptions, Version};
 
 use crate::client::Client;
 use crate::client::flows::Event;
+use crate::command_line::{self, CommandLine};
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
-use crate::options::{self, Id, UsageError};
-use crate::terminal;
+use crate::options::{self, Command, Id, UsageError, Value};
+use crate::sub_command::filter;
 use screen::{Key, Screen};
 use stats::Stats;
 
@@ -32,76 +33,66 @@ struct Job {
     count: Option<u64>,
 }
 
-/// What `--help` asks for, or a job.
-#[derive(Debug, PartialEq, Eq)]
-enum Request {
-    Help,
-    Version,
-    Run(Box<Job>),
-}
-
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
-    let command = &options::TOP;
-    match parse(args) {
-        Ok(Request::Help) => terminal::help(command),
-        Ok(Request::Version) => terminal::show_version(command),
-        Ok(Request::Run(job)) => match watch(&job) {
-            Ok(()) | Err(Failure::Signal) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude_client(command, &job.connect, &failure),
-        },
-        Err(error) => terminal::conclude(command, false, &Failure::Usage(error)),
+    let perform = |job: &Job| match watch(job) {
+        Err(Failure::Signal) => Ok(()),
+        result => result,
+    };
+    command_line::run::<Job>(args, perform, |job| &job.connect)
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            connect: ConnectOptions {
+                version: Version::V5,
+                ..ConnectOptions::default()
+            },
+            filters: Vec::new(),
+            interval: Duration::from_secs(1),
+            plain: !io::stdout().is_terminal(),
+            count: None,
+        }
     }
 }
 
-fn parse(args: Vec<OsString>) -> Result<Request, UsageError> {
-    let mut connect = ConnectOptions {
-        version: Version::V5,
-        ..ConnectOptions::default()
-    };
-    let mut filters = Vec::new();
-    let mut interval = Duration::from_secs(1);
-    let mut plain = false;
-    let mut count = None;
-    for option in options::TOP.parse(args) {
-        let (id, value) = option?;
-        let Some(value) = connect.take(id, value)? else {
-            continue;
-        };
+impl CommandLine for Job {
+    type Job = Self;
+
+    const COMMAND: &'static Command = &options::TOP;
+    const OPTIONS_FILE: &'static str = "";
+
+    fn connect(&mut self) -> &mut ConnectOptions {
+        &mut self.connect
+    }
+
+    fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
         match id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
             Id::Url => {
-                connect.take_url(value)?;
+                self.connect.take_url(value)?;
             }
-            Id::Topic => {
-                let filter = value.into_text("-t")?;
-                if topic::Filter::parse(&filter).is_err() {
-                    return Err(UsageError(format!(
-                        "Invalid subscription topic '{filter}', are all '+' and '#' wildcards correct?"
-                    )));
-                }
-                filters.push(filter);
-            }
+            Id::Topic => self
+                .filters
+                .push(filter(value.into_text("-t")?, "subscription")?),
             Id::Seconds => {
                 let fault = "Invalid interval \"{}\", it must be between 0.1 and 3600 seconds.";
-                interval = Duration::from_secs_f64(value.number(0.1, 3600.0, fault)?);
+                self.interval = Duration::from_secs_f64(value.number(0.1, 3600.0, fault)?);
             }
-            Id::Plain => plain = true,
-            Id::Count => count = Some(value.number(1, u64::MAX, "Invalid count \"{}\".")?),
+            Id::Plain => self.plain = true,
+            Id::Count => self.count = Some(value.number(1, u64::MAX, "Invalid count \"{}\".")?),
             _ => {}
         }
+        Ok(())
     }
-    Ok(Request::Run(Box::new(Job {
-        connect: connect.finish()?,
-        filters,
-        interval,
-        plain: plain || !io::stdout().is_terminal(),
-        count,
-    })))
+
+    fn finish(mut self) -> Result<Self, UsageError> {
+        self.connect = self.connect.finish()?;
+        Ok(self)
+    }
 }
 
 /// Does the job.
@@ -166,7 +157,7 @@ impl Top<'_> {
                             properties,
                         )?;
                     }
-                    Event::Subscribed { codes } => {
+                    Event::Subscribed { codes, .. } => {
                         if codes.first().is_some_and(|code| *code >= 0x80) {
                             return Err(Failure::Other(
                                 "The broker does not let this user read $SYS/#. -u and -P name another."
@@ -240,11 +231,7 @@ impl Top<'_> {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let connect = &self.job.connect;
-        let place = match &connect.unix {
-            Some(path) => path.display().to_string(),
-            None => format!("{}:{}", connect.host, connect.port()),
-        };
+        let place = self.job.connect.place();
         if let Some(screen) = &mut self.screen {
             let state = match (self.is_connected, self.is_paused) {
                 (false, _) => view::State::Lost,
@@ -277,9 +264,10 @@ impl Top<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command_line::{Request, parse};
 
-    fn read(line: &str) -> Result<Request, UsageError> {
-        parse(line.split_whitespace().map(OsString::from).collect())
+    fn read(line: &str) -> Result<Request<Job>, UsageError> {
+        parse::<Job>(line.split_whitespace().map(OsString::from).collect())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3, either role, over rustls; with pre-shared keys a server's, over OpenSSL.
+//! TLS 1.2 and 1.3, either role, over rustls; with pre-shared keys over OpenSSL.
 //!
 //! [`ServerTls`] and [`ClientTls`] are made from options with the text of the files in them; each
 //! connection is a [`Tls`] that takes what was read from the wire and appends plain bytes to a buffer
@@ -30,9 +30,9 @@ pub use error::{CertificateFault, TlsError};
 pub use files::{FileProblem, PemFile, TlsConfigError};
 pub use identity::{AlternativeName, CertificateInfo};
 pub use keylog::KeyLogger;
-#[cfg(feature = "tls-psk")]
-pub use psk::PskOptions;
 pub use psk::{IDENTITY_BYTES_MAX, KEY_BYTES_MAX, PSK_IS_BUILT_IN, PskFaults, PskKeys};
+#[cfg(feature = "tls-psk")]
+pub use psk::{PreSharedKey, PskClientOptions, PskOptions};
 pub use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 pub use server::{
     ClientCertificates, Expires, ExpiringItem, ServerCertificate, ServerTls, ServerTlsOptions,

@@ -1,13 +1,13 @@
 //! How connections are opened, and the call that opens one for a caller who waits.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
 use midge_codec::Version;
 
 use super::dial::{self, Resolving};
-use super::server::{Proxy, Server};
-use super::{Connection, Link};
+use super::server::{Proxy, Scheme, Server};
+use super::{Connection, Link, connection, wrapping};
 #[cfg(feature = "tls")]
 use super::{TlsOptions, tls::TlsState};
 use crate::error::{ConnectionError, OptionsError};
@@ -132,6 +132,25 @@ impl Dialer {
             let link = tokio::time::timeout(self.timeout, opening).await;
             let link = link.unwrap_or(Err(ConnectionError::TimedOut))?;
             link.into_blocking().map_err(ConnectionError::io)
+        })
+    }
+
+    /// Puts the layers around a TCP connection that the caller has opened, or is about to open, and that
+    /// never waits: for those who open thousands at a time. Proxy, time limit and addresses are then the
+    /// caller's.
+    ///
+    /// The handshakes go on whenever the connection is read, written or flushed. Until they are over, a
+    /// write fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+    ///
+    /// # Errors
+    /// What is wrong with the options; a unix socket has no layers.
+    pub fn begin(&self, server: &Server, stream: TcpStream) -> Result<Connection, ConnectionError> {
+        if server.scheme == Scheme::Unix {
+            return Err(OptionsError("a unix socket is no TCP connection".to_owned()).into());
+        }
+        Ok(Connection {
+            wrapped: wrapping::prepare_here(self, server)?.begin()?,
+            socket: connection::Socket::Tcp(stream),
         })
     }
 

@@ -34,6 +34,8 @@ pub enum TlsFailureKind {
     BadCertificate,
     /// The broker wants a client certificate, or refuses the one that it was shown.
     ClientCertificate,
+    /// The broker does not take the pre-shared key, or its identity.
+    PreSharedKey,
     /// There is no version, cipher or application protocol that both sides know.
     Incompatible,
     /// The broker, or somebody on the way, broke the protocol.
@@ -46,7 +48,9 @@ impl TlsFailure {
     pub(crate) const fn is_permanent(&self) -> bool {
         matches!(
             self.kind,
-            TlsFailureKind::ClientCertificate | TlsFailureKind::Incompatible
+            TlsFailureKind::ClientCertificate
+                | TlsFailureKind::PreSharedKey
+                | TlsFailureKind::Incompatible
         )
     }
 }
@@ -93,6 +97,9 @@ impl fmt::Display for TlsFailure {
                 "{host} does not accept us by our certificate: {details}; check the client's \
                  certificate and key"
             ),
+            TlsFailureKind::PreSharedKey => {
+                write!(f, "no TLS with {host} by the pre-shared key: {details}")
+            }
             TlsFailureKind::Incompatible => write!(f, "no TLS with {host}: {details}"),
             TlsFailureKind::Protocol => write!(f, "TLS with {host} failed: {details}"),
         }
@@ -225,6 +232,9 @@ mod wrapping {
             }
             TlsError::CertificateRefused(words) => {
                 (TlsFailureKind::ClientCertificate, words.to_string())
+            }
+            TlsError::KeyRefused(_) | TlsError::KeyIgnored => {
+                (TlsFailureKind::PreSharedKey, error.to_string())
             }
             TlsError::NoSharedCipher | TlsError::NoSharedVersion | TlsError::NoSharedProtocol => {
                 (TlsFailureKind::Incompatible, error.to_string())

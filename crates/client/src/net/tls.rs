@@ -12,6 +12,9 @@ use midge_transport::tls::{
     PemFile, ServerCertificate, TlsVersion,
 };
 
+#[cfg(feature = "tls-psk")]
+use midge_transport::tls::{PreSharedKey, PskClientOptions};
+
 use crate::error::OptionsError;
 
 /// Files of a directory of CAs, at most.
@@ -70,6 +73,8 @@ pub struct TlsOptions {
     ciphers_tls13: Option<String>,
     protocols: Vec<String>,
     key_log: Option<PathBuf>,
+    #[cfg(feature = "tls-psk")]
+    pre_shared_key: Option<PreSharedKey>,
 }
 
 #[derive(Clone)]
@@ -229,6 +234,15 @@ impl TlsOptions {
         self
     }
 
+    /// Uses a key that the broker has too in the place of certificates: no CA is looked at, and no name.
+    /// The versions, [`Self::ciphers`] and [`Self::alpn`] count as before.
+    #[cfg(feature = "tls-psk")]
+    #[must_use]
+    pub fn pre_shared_key(mut self, key: PreSharedKey) -> Self {
+        self.pre_shared_key = Some(key);
+        self
+    }
+
     /// Takes a parameter of a URL; `false` if it is none of TLS.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<bool, &'static str> {
         let options = std::mem::take(self);
@@ -262,6 +276,10 @@ impl TlsOptions {
 
     /// Reads everything.
     fn build(&self) -> Result<Built, OptionsError> {
+        #[cfg(feature = "tls-psk")]
+        if let Some(key) = &self.pre_shared_key {
+            return self.build_with_key(key);
+        }
         let mut files = Files::default();
         let mut cas = Vec::new();
         for ca in &self.cas {
@@ -291,13 +309,10 @@ impl TlsOptions {
                 ));
             }
         };
-        let key_logger = match &self.key_log {
-            None => None,
-            Some(path) => Some(key_logger(path)?),
-        };
+        let key_logger = self.key_logger()?;
         let cas = texts(&cas);
         let lists = texts(&lists);
-        let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
+        let protocols = self.protocols();
         let tls = ClientTls::new(&ClientTlsOptions {
             platform_cas: &platform_cas,
             revocation_lists: &lists,
@@ -322,6 +337,34 @@ impl TlsOptions {
             tls: Arc::new(tls),
             stamps: files.stamps,
         })
+    }
+}
+
+impl TlsOptions {
+    #[cfg(feature = "tls-psk")]
+    fn build_with_key(&self, key: &PreSharedKey) -> Result<Built, OptionsError> {
+        let tls = ClientTls::with_key(PskClientOptions {
+            key,
+            oldest_version: self.oldest_version,
+            newest_version: self.newest_version.unwrap_or(TlsVersion::V13),
+            ciphers: self.ciphers.as_deref(),
+            ciphers_tls13: self.ciphers_tls13.as_deref(),
+            protocols: &self.protocols(),
+            key_logger: self.key_logger()?,
+        })
+        .map_err(|error| OptionsError(error.to_string()))?;
+        Ok(Built {
+            tls: Arc::new(tls),
+            stamps: Vec::new(),
+        })
+    }
+
+    fn protocols(&self) -> Vec<&str> {
+        self.protocols.iter().map(String::as_str).collect()
+    }
+
+    fn key_logger(&self) -> Result<Option<KeyLogger>, OptionsError> {
+        self.key_log.as_deref().map(key_logger).transpose()
     }
 }
 

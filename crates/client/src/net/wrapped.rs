@@ -154,6 +154,9 @@ impl Wrapped {
 
     /// Takes plain bytes, some of which may stay inside: [`Self::wants_write`].
     pub(super) fn write(&mut self, raw: &mut impl Raw, bytes: &[u8]) -> io::Result<usize> {
+        if !self.layers.is_open() && self.ending.is_none() {
+            self.shake_hands(raw)?;
+        }
         if self.unsent() > UNSENT_BYTES_MAX {
             self.flush(raw)?;
         }

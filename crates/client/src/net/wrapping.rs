@@ -24,33 +24,39 @@ pub(super) async fn prepare<'a>(
     resolving: Resolving,
 ) -> Result<Wrapping<'a>, ConnectionError> {
     server.check()?;
+    #[cfg(feature = "tls")]
+    if resolving == Resolving::Elsewhere && server.scheme.is_tls() {
+        let state = std::sync::Arc::clone(&dialer.tls);
+        let ready = tokio::task::spawn_blocking(move || state.ready())
+            .await
+            // Only when the runtime ends.
+            .unwrap_or_else(|error| Err(OptionsError(error.to_string())));
+        return Ok(Wrapping {
+            dialer,
+            server,
+            tls: Some(ready?),
+        });
+    }
     let _ = resolving;
+    prepare_here(dialer, server)
+}
+
+/// The same on the present thread, which may have to read files.
+pub(super) fn prepare_here<'a>(
+    dialer: &'a Dialer,
+    server: &'a Server,
+) -> Result<Wrapping<'a>, ConnectionError> {
+    server.check()?;
     Ok(Wrapping {
         dialer,
         server,
         #[cfg(feature = "tls")]
         tls: if server.scheme.is_tls() {
-            Some(ready(dialer, resolving).await?)
+            Some(dialer.tls.ready()?)
         } else {
             None
         },
     })
-}
-
-#[cfg(feature = "tls")]
-async fn ready(
-    dialer: &Dialer,
-    resolving: Resolving,
-) -> Result<std::sync::Arc<midge_transport::tls::ClientTls>, ConnectionError> {
-    let state = std::sync::Arc::clone(&dialer.tls);
-    let ready = match resolving {
-        Resolving::Here => state.ready(),
-        Resolving::Elsewhere => tokio::task::spawn_blocking(move || state.ready())
-            .await
-            // Only when the runtime ends.
-            .unwrap_or_else(|error| Err(OptionsError(error.to_string()))),
-    };
-    Ok(ready?)
 }
 
 impl Wrapping<'_> {

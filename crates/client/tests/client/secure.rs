@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use midge_client::net::{Connection, Dialer, Server};
 use midge_client::{
@@ -11,7 +11,7 @@ use midge_client::{
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair, date_time_ymd};
 
 use crate::broker::{Broker, free_port};
-use crate::soon;
+use crate::{PATIENCE, soon};
 
 /// A CA, and files signed by it.
 pub(crate) struct Pki {
@@ -380,6 +380,52 @@ fn a_dialer_opens_connections_for_those_who_wait_by_themselves() {
         connection.close().unwrap();
         while connection.read(&mut [0; 9]).is_ok_and(|count| count > 0) {}
     }
+}
+
+#[test]
+fn many_handshakes_are_under_way_at_once_over_connections_that_the_caller_began() {
+    let pki = Pki::new();
+    let plain = free_port();
+    let lines = format!("listener {plain} 127.0.0.1\nprotocol websockets");
+    let (broker, port) = pki.broker("server", &lines);
+    let dialer = Dialer::new().tls(pki.tls()).version(Version::V3_1_1);
+    let servers = [
+        (Server::new("127.0.0.1", broker.port), broker.port),
+        (Server::new("localhost", port).tls(), port),
+        (Server::new("localhost", plain).websocket("/mqtt"), plain),
+    ];
+    let mut connections: Vec<_> = servers
+        .iter()
+        .cycle()
+        .take(30)
+        .map(|(server, port)| {
+            let stream = std::net::TcpStream::connect(("127.0.0.1", *port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            (dialer.begin(server, stream).unwrap(), 0, Vec::new())
+        })
+        .collect();
+    // In TLS and WebSocket nothing is sent before the handshake is over.
+    let early = connections[1].0.write(CONNECT).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    let deadline = Instant::now() + PATIENCE;
+    while connections.iter().any(|(_, _, heard)| heard != CONNACK) {
+        assert!(Instant::now() < deadline, "a handshake does not end");
+        for (connection, sent, heard) in &mut connections {
+            if *sent < CONNECT.len() {
+                match connection.write(&CONNECT[*sent..]) {
+                    Ok(count) => *sent += count,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+            let mut space = [0; 16];
+            match connection.read(&mut space) {
+                Ok(count) => heard.extend_from_slice(&space[..count]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+    }
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(dialer.begin(&Server::unix("/s"), stream).is_err());
 }
 
 #[test]

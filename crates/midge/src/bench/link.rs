@@ -2,15 +2,15 @@
 
 use std::io::{self, Read as _, Write as _};
 
+use midge_client::net::Connection;
 use midge_codec::PacketType;
 
-use super::socket::Socket;
-use crate::client::Parts;
+use crate::client::{Parts, of_link};
 use crate::failure::Failure;
 
 /// A connection.
 pub(crate) struct Link {
-    pub(crate) stream: Socket,
+    pub(crate) stream: Connection,
     /// The start of a packet whose end has not arrived.
     partial: Vec<u8>,
     /// What the socket did not take at once.
@@ -29,7 +29,7 @@ pub(crate) enum Fill {
 }
 
 impl Link {
-    pub(crate) fn new(stream: Socket) -> Self {
+    pub(crate) fn new(stream: Connection) -> Self {
         Self {
             stream,
             partial: Vec::new(),
@@ -41,7 +41,7 @@ impl Link {
     pub(crate) fn from_parts(parts: Parts) -> Self {
         Self {
             partial: parts.unread,
-            ..Self::new(Socket::Open(parts.link))
+            ..Self::new(parts.link)
         }
     }
 
@@ -60,7 +60,7 @@ impl Link {
                 Ok(length) => break length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Fill::Empty),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(of_link(error)),
             }
         };
         let full = length == space.len() || self.stream.has_read_ahead();
@@ -95,7 +95,7 @@ impl Link {
         }
         if self.stream.wants_write() {
             match self.stream.flush() {
-                Err(error) if !is_later(&error) => return Err(error.into()),
+                Err(error) if !is_later(&error) => return Err(of_link(error)),
                 _ => {}
             }
         }
@@ -109,7 +109,7 @@ impl Link {
             match self.stream.write(bytes) {
                 Ok(written) => written,
                 Err(error) if is_later(&error) => 0,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(of_link(error)),
             }
         } else {
             0

@@ -158,7 +158,7 @@ pub(crate) fn subscribe(
         let deadline = Instant::now() + SETUP_TIMEOUT;
         request(plan, client, filters)?;
         let is_refused = client.wait_for(deadline, |event| match event {
-            Event::Subscribed { codes } => Some(codes.iter().any(|code| *code >= 0x80)),
+            Event::Subscribed { codes, .. } => Some(codes.iter().any(|code| *code >= 0x80)),
             _ => None,
         })?;
         if is_refused {

@@ -187,17 +187,28 @@ impl Party {
                 Err(error) => return self.lost(index, error, take),
             };
             match filled {
-                Fill::Empty => return Ok(()),
+                Fill::Empty => return self.go_on(index, take),
                 Fill::Closed => return self.ended(index, take),
                 Fill::Bytes { length, full } => {
                     self.last_arrival = Instant::now();
                     let bytes = self.buffer.get(..length).unwrap_or_default();
                     deal(index, link, bytes, &mut self.answers, take)?;
                     if !full {
-                        return Ok(());
+                        return self.go_on(index, take);
                     }
                 }
             }
+        }
+    }
+
+    /// Sends what waited for the end of a handshake.
+    fn go_on(&mut self, index: usize, take: &mut Take<'_>) -> Result<(), Failure> {
+        match self.link(index).filter(|link| !link.is_flushed()) {
+            None => Ok(()),
+            Some(link) => match link.flush() {
+                Ok(_) => Ok(()),
+                Err(error) => self.lost(index, error, take),
+            },
         }
     }
 }

@@ -242,6 +242,13 @@ pub(crate) fn parse(command: &Command, args: Vec<OsString>) -> Result<Request, U
         // Brokers queue no QoS 0 for who is away.
         plan.qos = QoS::AtLeastOnce;
     }
+    if plan.processes > 1 && connect.oauth.asks_a_person() {
+        return Err(
+            "Each of several processes would ask for a login. Get a token first, and give it by \
+             --oauth-token-file."
+                .into(),
+        );
+    }
     plan.connect = connect.finish()?;
     // No pings are sent while measuring, and no run lasts longer.
     plan.connect.keep_alive_secs = u16::MAX;

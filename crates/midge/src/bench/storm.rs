@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use midge_client::net::Connection;
 use midge_codec::{
     Connect, PacketType, Properties, Subscribe, Subscription, SubscriptionOptions, Subscriptions,
 };
@@ -13,7 +14,7 @@ use super::load;
 use super::party::{Incoming, Party, Received};
 use super::phase::{Meter, Phases, memory, resident};
 use super::plan::Plan;
-use super::socket::Socket;
+use super::socket;
 use crate::client::Dial;
 use crate::failure::Failure;
 
@@ -145,7 +146,7 @@ impl Storm {
             let mut link = Link::new(doors.open(index)?);
             guest.stage = Stage::ConnAck;
             guest.began = Instant::now();
-            // The socket is not connected yet, so this waits until it is.
+            // The connection does not stand yet, so this waits until it does.
             link.send(&guest.connect)?;
             let seat = party.add(link)?;
             self.seats.resize(self.seats.len().max(seat + 1), 0);
@@ -191,36 +192,41 @@ impl Storm {
 }
 
 /// How the clients of a storm come in.
-enum Doors {
-    /// All at once.
-    Plain(SocketAddr),
-    /// One after the other, since each shakes hands first.
-    Layered(Box<Dial>),
+struct Doors {
+    dial: Dial,
+    /// Where all go at once; `None`: one after the other, since a proxy or the path of a socket comes first.
+    address: Option<SocketAddr>,
 }
 
 impl Doors {
     fn find(plan: &Plan) -> Result<Self, Failure> {
         let connect = &plan.connect;
-        let is_plain = !connect.uses_tls()
-            && !connect.websocket
-            && connect.unix.is_none()
-            && connect.proxy.is_none();
-        if !is_plain {
-            return Ok(Self::Layered(Box::new(Dial::new(connect)?)));
+        let dial = Dial::new(connect)?;
+        if connect.unix.is_some() || connect.proxy.is_some() {
+            return Ok(Self {
+                dial,
+                address: None,
+            });
         }
-        let address = (connect.host.as_str(), connect.port())
+        let address = connect
+            .first_place()
             .to_socket_addrs()
             .map_err(|_| Failure::Lookup)?
             .next()
             .ok_or(Failure::Lookup)?;
-        Ok(Self::Plain(address))
+        Ok(Self {
+            dial,
+            address: Some(address),
+        })
     }
 
-    /// The connection of a client by its number.
-    fn open(&self, index: usize) -> Result<Socket, Failure> {
-        match self {
-            Self::Plain(address) => Ok(Socket::begin(*address, source(*address, index))?),
-            Self::Layered(dial) => Ok(Socket::Open(dial.open(None)?)),
+    /// The connection of a client by its number; handshakes come later.
+    fn open(&self, index: usize) -> Result<Connection, Failure> {
+        match self.address {
+            Some(address) => self
+                .dial
+                .begin(socket::begin(address, source(address, index))?),
+            None => self.dial.open(None),
         }
     }
 }

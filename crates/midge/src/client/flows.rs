@@ -22,7 +22,7 @@ pub(crate) enum Event<'a> {
     /// CONNACK; a failure ends the connection.
     Connected { reason: ReasonCode },
     /// SUBACK with its codes.
-    Subscribed { codes: &'a [u8] },
+    Subscribed { packet_id: u16, codes: &'a [u8] },
     /// UNSUBACK.
     Unsubscribed,
     /// A message, acknowledged already. Its topic is there even if an alias stood for it.
@@ -619,16 +619,8 @@ impl Flows {
 
     fn on_suback<'a>(&mut self, suback: &SubAck<'a>) -> Event<'a> {
         self.note(format_args!("received SUBACK"));
-        if let Some(trace) = &mut self.trace {
-            let codes: Vec<_> = suback.codes.iter().map(u8::to_string).collect();
-            let _ = writeln!(
-                trace,
-                "Subscribed (mid: {}): {}",
-                suback.packet_id,
-                codes.join(", ")
-            );
-        }
         Event::Subscribed {
+            packet_id: suback.packet_id.get(),
             codes: suback.codes,
         }
     }

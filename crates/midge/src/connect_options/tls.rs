@@ -19,6 +19,11 @@ pub(crate) struct TlsOptions {
     pub(crate) ciphers: Option<String>,
     pub(crate) protocol: Option<String>,
     pub(crate) key_log: Option<PathBuf>,
+    /// The form of the key was given.
+    key_form: bool,
+    /// As given: hexadecimal digits.
+    pub(crate) shared_key: Option<String>,
+    pub(crate) shared_key_identity: Option<String>,
 }
 
 impl TlsOptions {
@@ -48,12 +53,16 @@ impl TlsOptions {
             Id::Ciphers => self.ciphers = Some(value.into_text("--ciphers")?),
             Id::TlsAlpn => self.protocol = Some(value.into_text("--tls-alpn")?),
             Id::TlsKeylog => self.key_log = path(value),
-            Id::Psk | Id::PskIdentity => {
-                return Err("TLS with a shared key (--psk) is not supported: use a certificate \
-                     authority (--cafile), and a client certificate (--cert, --key) in the place of \
-                     the identity."
-                    .into());
+            Id::Psk | Id::PskIdentity if !cfg!(feature = "tls-psk") => {
+                return Err(
+                    "TLS with a shared key (--psk) is not in this build: that takes `cargo build \
+                     --release -p midge --features tls-psk`. Or use a certificate authority (--cafile), and a \
+                     client certificate (--cert, --key) in the place of the identity."
+                        .into(),
+                );
             }
+            Id::Psk => self.shared_key = Some(value.into_text("--psk")?),
+            Id::PskIdentity => self.shared_key_identity = Some(value.into_text("--psk-identity")?),
             Id::TlsEngine | Id::TlsEnginePassword => {
                 return Err(
                     "--tls-engine is not supported: engines are OpenSSL's. Give the key as a \
@@ -62,6 +71,7 @@ impl TlsOptions {
                 );
             }
             Id::KeyForm => {
+                self.key_form = true;
                 if value.lossy() != "pem" {
                     return Err(
                         "Problem setting key form, it must be 'pem': engines are not \
@@ -77,8 +87,17 @@ impl TlsOptions {
 
     /// Checks what belongs together.
     pub(super) fn check(&self) -> Result<(), UsageError> {
+        if self.key_form && self.key.is_none() {
+            return Err("If keyform is set, keyfile must be also specified.".into());
+        }
         if self.certificate.is_some() != self.key.is_some() {
             return Err("Both certfile and keyfile must be provided if one of them is set.".into());
+        }
+        if self.shared_key.is_some() && self.has_authority_files() {
+            return Err("Only one of --psk or --cafile/--capath may be used at once.".into());
+        }
+        if self.shared_key.is_some() && self.shared_key_identity.is_none() {
+            return Err("--psk-identity required if --psk used.".into());
         }
         Ok(())
     }
@@ -93,8 +112,13 @@ impl TlsOptions {
         self.ca_file.is_some() || self.ca_path.is_some()
     }
 
+    /// Whether the port of TLS is the usual one.
+    pub(super) const fn moves_port(&self) -> bool {
+        self.has_authority_files() || self.shared_key.is_some()
+    }
+
     /// Whether a connection to `port` is to have TLS.
     pub(super) const fn is_wanted(&self, port: u16) -> bool {
-        !self.off && (self.has_authority_files() || self.system_authorities || port == 8883)
+        !self.off && (self.moves_port() || self.system_authorities || port == 8883)
     }
 }

@@ -26,8 +26,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn connect(options: &ConnectOptions, qos: QoS) -> Result<Self, Failure> {
+        let mut options = options.clone();
+        // Somebody may have to log in for it, which takes longer than the rest.
+        options.use_token()?;
         let deadline = Instant::now() + PATIENCE;
-        let mut client = Client::connect(options, Some(deadline))?;
+        let mut client = Client::connect(&options, Some(deadline))?;
         let connected = client.wait_connected(deadline);
         print_trace(&mut client)?;
         connected?;
@@ -90,7 +93,7 @@ impl Link {
             .subscribe(&filters, options, &Section::default())?;
         let deadline = Instant::now() + PATIENCE;
         let code = self.client.wait_for(deadline, |event| match event {
-            Event::Subscribed { codes } => codes.first().copied(),
+            Event::Subscribed { codes, .. } => codes.first().copied(),
             _ => None,
         })?;
         if code >= 0x80 {

@@ -257,3 +257,28 @@ fn a_watched_topic_keeps_its_line() {
         "\x1b[2J\x1b[1;1HBroker: h\n\x1b[2;1H\x1b[K1\n\x1b[2;1H\n\x1b[2;1H\x1b[K2\n\x1b[2;1H\n"
     );
 }
+
+#[test]
+fn what_others_publish_cannot_steer_a_terminal_and_is_passed_on_as_it_is_elsewhere() {
+    let options = PrintOptions {
+        show_topic: true,
+        ..PrintOptions::default()
+    };
+    let message = Publish {
+        topic: "t\u{7f}",
+        ..message("a\x1b[2J\tb\u{9b}1m\nü\r".as_bytes(), &[])
+    };
+    for (is_terminal, expected) in [
+        (true, "t\\x7f a\\x1b[2J\tb\\x9b1m\nü\\x0d\n"),
+        (false, "t\u{7f} a\x1b[2J\tb\u{9b}1m\nü\r\n"),
+    ] {
+        let mut printer = Printer::new(&options, Vec::new());
+        printer.hides_controls = is_terminal;
+        printer.coloured = false;
+        printer.print(&message).unwrap();
+        assert_eq!(String::from_utf8(printer.output).unwrap(), expected);
+    }
+    let mut out = Vec::new();
+    harmless(b"\xff\xc3(", &mut out);
+    assert_eq!(out, b"\\xff\\xc3(");
+}

@@ -1,8 +1,9 @@
 use super::*;
+use crate::command_line::{Request, parse};
 use midge_codec::Version;
 
-fn read(line: &str) -> Result<Request, UsageError> {
-    parse(line.split_whitespace().map(OsString::from).collect())
+fn read(line: &str) -> Result<Request<Job>, UsageError> {
+    parse::<Job>(line.split_whitespace().map(OsString::from).collect())
 }
 
 fn job(line: &str) -> Job {

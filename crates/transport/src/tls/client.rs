@@ -84,8 +84,14 @@ pub enum HostCheck {
 
 /// A client's TLS, ready for connections. Sessions are resumed where the server allows it.
 pub struct ClientTls {
-    pub(super) config: Arc<ClientConfig>,
+    pub(super) engine: ClientEngine,
     unavailable: Unavailable,
+}
+
+pub(super) enum ClientEngine {
+    Certificates(Arc<ClientConfig>),
+    #[cfg(feature = "tls-psk")]
+    Key(super::psk::PskClient),
 }
 
 impl ClientTls {
@@ -101,7 +107,9 @@ impl ClientTls {
         )?;
         let provider = Arc::new(provider);
         let verifier: Arc<dyn ServerCertVerifier> = if options.accepts_any_certificate {
-            Arc::new(AnyServer(provider.signature_verification_algorithms))
+            Arc::new(AnyServer {
+                algorithms: provider.signature_verification_algorithms,
+            })
         } else {
             Arc::new(verifier(options, &provider)?)
         };
@@ -130,8 +138,20 @@ impl ClientTls {
             config.key_log = Arc::new(KeyLines(Arc::clone(logger)));
         }
         Ok(Self {
-            config: Arc::new(config),
+            engine: ClientEngine::Certificates(Arc::new(config)),
             unavailable,
+        })
+    }
+
+    /// With a pre-shared key in the place of certificates.
+    ///
+    /// # Errors
+    /// Ciphers that do not exist, or cannot use a pre-shared key.
+    #[cfg(feature = "tls-psk")]
+    pub fn with_key(options: super::PskClientOptions<'_>) -> Result<Self, TlsConfigError> {
+        Ok(Self {
+            engine: ClientEngine::Key(super::psk::PskClient::new(options)?),
+            unavailable: Unavailable::default(),
         })
     }
 

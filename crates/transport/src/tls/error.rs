@@ -35,6 +35,10 @@ pub enum TlsError {
     UnknownIdentity(Box<str>),
     /// A pre-shared key that is not that of its identity.
     WrongKey(Box<str>),
+    /// The server does not take the pre-shared key of a client, or its identity; its alert.
+    KeyRefused(Box<str>),
+    /// The server has shown a certificate instead of using the pre-shared key of a client.
+    KeyIgnored,
     /// A handshake that is longer than any honest one.
     TooLong,
     /// Something that can only be sent after the handshake, or before the end.
@@ -238,6 +242,15 @@ impl fmt::Display for TlsError {
                 "pre-shared key: not that of identity '{}'",
                 identity.escape_debug()
             ),
+            Self::KeyRefused(alert) => {
+                write!(
+                    f,
+                    "the peer does not take the pre-shared key of this identity ({alert})"
+                )
+            }
+            Self::KeyIgnored => {
+                f.write_str("the peer shows a certificate and does not use the pre-shared key")
+            }
             Self::TooLong => f.write_str("the TLS handshake is too long"),
             Self::NotOpen => f.write_str("the TLS connection is not open"),
         }

@@ -7,7 +7,7 @@ use std::fmt;
 #[cfg(feature = "tls-psk")]
 mod session;
 #[cfg(feature = "tls-psk")]
-pub(super) use session::{PskServer, PskSession};
+pub(super) use session::{PskClient, PskServer, PskSession};
 
 /// Longest identity, in bytes: as many as OpenSSL takes.
 pub const IDENTITY_BYTES_MAX: usize = 256;
@@ -56,6 +56,58 @@ pub struct PskOptions<'a> {
     pub ciphers_tls13: Option<&'a str>,
     /// Gets the secrets of all connections.
     pub key_logger: Option<super::KeyLogger>,
+}
+
+/// What a client shows in the place of a certificate.
+#[cfg(feature = "tls-psk")]
+#[derive(Clone, PartialEq, Eq)]
+pub struct PreSharedKey {
+    identity: Box<str>,
+    key: Box<[u8]>,
+}
+
+/// What a client with a pre-shared key is made of.
+#[cfg(feature = "tls-psk")]
+pub struct PskClientOptions<'a> {
+    /// The key (`--psk`) and whose it is (`--psk-identity`).
+    pub key: &'a PreSharedKey,
+    /// The oldest version that the server may use (`--tls-version`).
+    pub oldest_version: super::TlsVersion,
+    /// The newest version that the server may use.
+    pub newest_version: super::TlsVersion,
+    /// The ciphers of TLS 1.2 in OpenSSL's language (`--ciphers`); `None` for those that can use a
+    /// pre-shared key, with forward secrecy first.
+    pub ciphers: Option<&'a str>,
+    /// The ciphers of TLS 1.3. One with SHA-256 is needed: that is the hash of pre-shared keys there.
+    pub ciphers_tls13: Option<&'a str>,
+    /// The protocols that the server may choose from (`--tls-alpn`), the dearest first.
+    pub protocols: &'a [&'a str],
+    /// Gets the secrets of all connections (`--tls-keylog`).
+    pub key_logger: Option<super::KeyLogger>,
+}
+
+#[cfg(feature = "tls-psk")]
+impl PreSharedKey {
+    /// A key in hexadecimal digits, as it stands in a `psk_file`.
+    ///
+    /// # Errors
+    /// What is wrong with identity or key.
+    pub fn from_hex(identity: &str, key: &str) -> Result<Self, &'static str> {
+        Ok(Self {
+            identity: read_identity(identity.as_bytes())?.into(),
+            key: read_key(key.as_bytes())?,
+        })
+    }
+}
+
+/// Says whose it is, and no more.
+#[cfg(feature = "tls-psk")]
+impl fmt::Debug for PreSharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreSharedKey")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PskKeys {
@@ -157,22 +209,35 @@ fn read(line: &[u8]) -> Result<Option<Entry<'_>>, &'static str> {
     if identity.is_empty() {
         return Err("no identity before the colon");
     }
+    if key.is_empty() {
+        return Err("no key behind the colon");
+    }
+    Ok(Some((read_identity(identity)?, read_key(key)?)))
+}
+
+fn read_identity(identity: &[u8]) -> Result<&str, &'static str> {
+    if identity.is_empty() {
+        return Err("the identity is empty");
+    }
     if identity.len() > IDENTITY_BYTES_MAX {
         return Err("the identity has more than 256 bytes");
     }
-    let identity = std::str::from_utf8(identity)
+    let text = std::str::from_utf8(identity)
         .map_err(|_| "the identity is no UTF-8; save the file as UTF-8")?;
-    if identity.contains('\0') {
+    if text.contains('\0') {
         return Err("the identity has a NUL, which no client can send");
     }
+    Ok(text)
+}
+
+fn read_key(key: &[u8]) -> Result<Box<[u8]>, &'static str> {
     if key.is_empty() {
-        return Err("no key behind the colon");
+        return Err("the key is empty");
     }
     if key.len() > 2 * KEY_BYTES_MAX {
         return Err("the key has more than 256 bytes");
     }
-    let key = unhex(key).ok_or("the key is not in hexadecimal digits (0-9, a-f)")?;
-    Ok(Some((identity, key)))
+    unhex(key).ok_or("the key is not in hexadecimal digits (0-9, a-f)")
 }
 
 /// Bytes from hexadecimal digits; of an odd number of them the first stands alone.

@@ -10,7 +10,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use super::ciphers;
-use super::client::ClientTls;
+use super::client::{ClientEngine, ClientTls};
 use super::drive;
 use super::error::{CertificateFault, TlsError};
 use super::files::TlsConfigError;
@@ -120,18 +120,42 @@ impl Tls {
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         let name = ServerName::try_from(bare.unwrap_or(host).to_owned()).map_err(|_| bad_name())?;
-        let connection = UnbufferedClientConnection::new(Arc::clone(&tls.config), name)
-            .map_err(super::server::library)?;
+        let side = match &tls.engine {
+            ClientEngine::Certificates(config) => {
+                let connection = UnbufferedClientConnection::new(Arc::clone(config), name)
+                    .map_err(super::server::library)?;
+                Side::Client(Box::new(connection))
+            }
+            #[cfg(feature = "tls-psk")]
+            ClientEngine::Key(client) => {
+                let host = match &name {
+                    ServerName::DnsName(name) => Some(name.as_ref()),
+                    _ => None,
+                };
+                Side::Keys(Box::new(PskSession::connect(client, host)?))
+            }
+        };
         let mut tls = Self {
-            side: Side::Client(Box::new(connection)),
+            side,
             held: Vec::new(),
             state: State::New,
             peer_closed: false,
             dates: None,
         };
-        let begun = tls.process(&mut [], &mut Vec::new(), wire);
-        begun.map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
+        tls.begin(wire)
+            .map_err(|error| TlsConfigError::Library(error.to_string().into()))?;
         Ok(tls)
+    }
+
+    /// Appends the first message to `wire`.
+    fn begin(&mut self, wire: &mut Vec<u8>) -> Result<(), TlsError> {
+        #[cfg(feature = "tls-psk")]
+        if let Side::Keys(session) = &mut self.side {
+            session.receive(&[], &mut Vec::new(), wire)?;
+            return Ok(());
+        }
+        self.process(&mut [], &mut Vec::new(), wire)?;
+        Ok(())
     }
 
     /// Takes what was read from the wire: plain bytes are appended to `plain`, what is to be sent in
@@ -170,7 +194,7 @@ impl Tls {
                     return Ok(());
                 };
                 // A handshake or, to a client, an alert.
-                let fits = *first == 0x16 || *first == 0x15 && matches!(self.side, Side::Client(_));
+                let fits = *first == 0x16 || *first == 0x15 && self.is_client();
                 if !fits {
                     return Err(TlsError::NotTls(Looks::at(wire)));
                 }
@@ -280,6 +304,15 @@ impl Tls {
         Err(TlsError::Certificate(fault))
     }
 
+    fn is_client(&self) -> bool {
+        match &self.side {
+            Side::Server(_) => false,
+            Side::Client(_) => true,
+            #[cfg(feature = "tls-psk")]
+            Side::Keys(session) => session.is_client(),
+        }
+    }
+
     fn check_held(&self) -> Result<(), TlsError> {
         if self.held.len() > HANDSHAKE_BYTES_MAX {
             return Err(TlsError::TooLong);
@@ -366,13 +399,7 @@ impl Tls {
     pub fn info(&self) -> Option<HandshakeInfo> {
         #[cfg(feature = "tls-psk")]
         if let Side::Keys(session) = &self.side {
-            let (version, cipher) = session.agreed().filter(|_| session.is_open())?;
-            return Some(HandshakeInfo {
-                version,
-                cipher,
-                protocol: None,
-                resumed: false,
-            });
+            return session.info();
         }
         let common = self.common()?;
         let cipher = common.negotiated_cipher_suite()?;

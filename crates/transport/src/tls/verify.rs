@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -18,6 +18,40 @@ use super::version1::{self, Issuers, is_version1};
 
 /// Certificates of a chain whose dates are looked at, at most. A client could send hundreds.
 const DATED_MAX: usize = 4;
+
+/// What each verifier says about signatures in handshakes: the library's checks, and those of old certificates.
+/// Each has `algorithms`.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            if is_version1(cert) {
+                return version1::verify_tls12(&self.algorithms, message, cert, dss);
+            }
+            verify_tls12_signature(message, cert, dss, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            if is_version1(cert) {
+                return version1::verify_tls13(&self.algorithms, message, cert, dss);
+            }
+            verify_tls13_signature(message, cert, dss, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
 
 /// Verifies clients.
 #[derive(Debug)]
@@ -85,33 +119,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.inner.client_auth_mandatory()
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls12(&self.algorithms, message, cert, dss);
-        }
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls13(&self.algorithms, message, cert, dss);
-        }
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+    signatures!();
 }
 
 fn is_about_dates(error: &Error) -> bool {
@@ -194,38 +202,14 @@ impl ServerCertVerifier for ServerVerifier {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls12(&self.algorithms, message, cert, dss);
-        }
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls13(&self.algorithms, message, cert, dss);
-        }
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+    signatures!();
 }
 
 /// Lets every server in that holds the key of the certificate that it shows.
 #[derive(Debug)]
-pub(super) struct AnyServer(pub(super) WebPkiSupportedAlgorithms);
+pub(super) struct AnyServer {
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
@@ -239,31 +223,5 @@ impl ServerCertVerifier for AnyServer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls12(&self.0, message, cert, dss);
-        }
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if is_version1(cert) {
-            return version1::verify_tls13(&self.0, message, cert, dss);
-        }
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+    signatures!();
 }

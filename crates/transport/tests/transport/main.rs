@@ -8,6 +8,8 @@ mod corpus;
 mod layers;
 mod pki;
 #[cfg(feature = "tls-psk")]
+mod pre_shared_key_client;
+#[cfg(feature = "tls-psk")]
 mod pre_shared_keys;
 mod splits;
 mod tls_client;

@@ -8,10 +8,14 @@ use crate::error::ConnectionError;
 pub(super) struct Wrapping;
 
 pub(super) async fn prepare(
-    _: &Dialer,
+    dialer: &Dialer,
     server: &Server,
     _: Resolving,
 ) -> Result<Wrapping, ConnectionError> {
+    prepare_here(dialer, server)
+}
+
+pub(super) fn prepare_here(_: &Dialer, server: &Server) -> Result<Wrapping, ConnectionError> {
     server.check()?;
     Ok(Wrapping)
 }

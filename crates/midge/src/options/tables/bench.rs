@@ -1,6 +1,6 @@
 //! The options of `midge bench`.
 
-use super::connect::{CONNECT, LINK, TLS};
+use super::connect::{CONNECT, LINK, OAUTH, TLS};
 use super::{Command, Group, Id, Opt, QOS, SESSION_EXPIRY, flag, own, valued};
 
 /// `midge bench`: the choice of the scenario.
@@ -47,8 +47,6 @@ const SECONDS: Opt = valued(
     "How long to measure. Defaults to 10.",
 );
 
-const WINDOW_MISSING: &str = "--window argument given but no count specified.";
-
 /// What scenarios take that go on until their time is over.
 const LOAD: Group = Group {
     title: "Load",
@@ -56,11 +54,7 @@ const LOAD: Group = Group {
         QOS,
         PAYLOAD,
         SESSION_EXPIRY,
-        valued(
-            Id::Window,
-            &["--window"],
-            "count",
-            WINDOW_MISSING,
+        window(
             "Closed loop: how many messages each publisher may have on their way, up to 65535. \
          Defaults to 100.",
         ),
@@ -80,17 +74,15 @@ const LOAD: Group = Group {
             "--warm-up argument given but no time specified.",
             "How long to run before measuring. Defaults to 1.",
         ),
-        valued(
+        count(
             Id::Threads,
             &["--threads"],
-            "count",
             "--threads argument given but no count specified.",
             "Threads that make the load, up to 64. Defaults to 1.",
         ),
-        valued(
+        count(
             Id::Processes,
             &["--processes"],
-            "count",
             "--processes argument given but no count specified.",
             "Does all of it so many times at once, each in a process of its own with its own clients, and \
          reports the sum. Up to 64. Defaults to 1.",
@@ -127,30 +119,81 @@ const REPORT: Group = Group {
     ],
 };
 
-const CLIENTS_MISSING: &str = "--clients argument given but no count specified.";
-const MESSAGES_MISSING: &str = "--messages argument given but no count specified.";
-const PUBLISHERS_MISSING: &str = "--publishers argument given but no count specified.";
-const SUBSCRIBERS_MISSING: &str = "--subscribers argument given but no count specified.";
+/// The groups of a scenario that goes on until its time is over.
+const fn load(options: &'static [Opt]) -> [Group; 7] {
+    [own(options), LOAD, REPORT, CONNECT, LINK, TLS, OAUTH]
+}
+
+/// The groups of any other scenario.
+const fn scenario(options: &'static [Opt]) -> [Group; 6] {
+    [own(options), REPORT, CONNECT, LINK, TLS, OAUTH]
+}
+
+const fn clients(help: &'static str) -> Opt {
+    count(
+        Id::Clients,
+        &["--clients"],
+        "--clients argument given but no count specified.",
+        help,
+    )
+}
+
+const fn messages(help: &'static str) -> Opt {
+    count(
+        Id::Messages,
+        &["--messages"],
+        "--messages argument given but no count specified.",
+        help,
+    )
+}
+
+const fn publishers(help: &'static str) -> Opt {
+    count(
+        Id::Publishers,
+        &["--publishers"],
+        "--publishers argument given but no count specified.",
+        help,
+    )
+}
+
+const fn subscribers(help: &'static str) -> Opt {
+    count(
+        Id::Subscribers,
+        &["--subscribers"],
+        "--subscribers argument given but no count specified.",
+        help,
+    )
+}
+
+const fn count(
+    id: Id,
+    names: &'static [&'static str],
+    missing: &'static str,
+    help: &'static str,
+) -> Opt {
+    valued(id, names, "count", missing, help)
+}
+
+const fn window(help: &'static str) -> Opt {
+    count(
+        Id::Window,
+        &["--window"],
+        "--window argument given but no count specified.",
+        help,
+    )
+}
 
 /// `midge bench p2p`.
 pub(crate) const P2P: Command = Command {
     name: "midge bench p2p",
     about: "Pairs of one publisher and one subscriber, each pair with a topic of its own.",
     usage: "[--pairs count] [options]",
-    options: &[
-        own(&[valued(
-            Id::Pairs,
-            &["--pairs"],
-            "count",
-            "--pairs argument given but no count specified.",
-            "How many pairs. Defaults to 100.",
-        )]),
-        LOAD,
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &load(&[count(
+        Id::Pairs,
+        &["--pairs"],
+        "--pairs argument given but no count specified.",
+        "How many pairs. Defaults to 100.",
+    )]),
     examples: &[],
 };
 
@@ -159,20 +202,7 @@ pub(crate) const FAN_OUT: Command = Command {
     name: "midge bench fan-out",
     about: "One publisher whose messages go to every subscriber.",
     usage: "[--subscribers count] [options]",
-    options: &[
-        own(&[valued(
-            Id::Subscribers,
-            &["--subscribers"],
-            "count",
-            SUBSCRIBERS_MISSING,
-            "How many subscribers. Defaults to 1000.",
-        )]),
-        LOAD,
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &load(&[subscribers("How many subscribers. Defaults to 1000.")]),
     examples: &[],
 };
 
@@ -181,34 +211,15 @@ pub(crate) const FAN_IN: Command = Command {
     name: "midge bench fan-in",
     about: "Many publishers whose messages a few subscribers share.",
     usage: "[--publishers count] [--subscribers count | --wildcard] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Publishers,
-                &["--publishers"],
-                "count",
-                PUBLISHERS_MISSING,
-                "How many publishers. Defaults to 100.",
-            ),
-            valued(
-                Id::Subscribers,
-                &["--subscribers"],
-                "count",
-                SUBSCRIBERS_MISSING,
-                "How many subscribers of one shared subscription. Defaults to 5.",
-            ),
-            flag(
-                Id::Wildcard,
-                &["--wildcard"],
-                "One subscriber with a wildcard instead of a shared subscription.",
-            ),
-        ]),
-        LOAD,
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &load(&[
+        publishers("How many publishers. Defaults to 100."),
+        subscribers("How many subscribers of one shared subscription. Defaults to 5."),
+        flag(
+            Id::Wildcard,
+            &["--wildcard"],
+            "One subscriber with a wildcard instead of a shared subscription.",
+        ),
+    ]),
     examples: &[],
 };
 
@@ -218,29 +229,15 @@ pub(crate) const WILDCARD: Command = Command {
     about: "Many filters with wildcards. Each publisher takes many topics in turn; each topic is \
             matched by three filters, of three subscribers.",
     usage: "[--publishers count] [--filters count] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Publishers,
-                &["--publishers"],
-                "count",
-                PUBLISHERS_MISSING,
-                "How many publishers, with three subscribers each. Defaults to 10.",
-            ),
-            valued(
-                Id::Filters,
-                &["--filters"],
-                "count",
-                "--filters argument given but no count specified.",
-                "How many filters in all, up to 2999999. Defaults to 100000.",
-            ),
-        ]),
-        LOAD,
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &load(&[
+        publishers("How many publishers, with three subscribers each. Defaults to 10."),
+        count(
+            Id::Filters,
+            &["--filters"],
+            "--filters argument given but no count specified.",
+            "How many filters in all, up to 2999999. Defaults to 100000.",
+        ),
+    ]),
     examples: &[],
 };
 
@@ -248,25 +245,14 @@ pub(crate) const WILDCARD: Command = Command {
 pub(crate) const CONN: Command = Command {
     name: "midge bench conn",
     about: "Clients that connect, subscribe to a topic of their own and disconnect, and then do so \
-            again, as fast as they can.",
+            again, as fast as they can. All handshakes are under way at once, but for proxies and Unix \
+            sockets; TLS resumes sessions, as clients do.",
     usage: "[--clients count] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Clients,
-                &["--clients"],
-                "count",
-                CLIENTS_MISSING,
-                "How many clients do so at a time. Defaults to 100.",
-            ),
-            QOS,
-            SECONDS,
-        ]),
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &scenario(&[
+        clients("How many clients do so at a time. Defaults to 100."),
+        QOS,
+        SECONDS,
+    ]),
     examples: &[],
 };
 
@@ -276,31 +262,11 @@ pub(crate) const IDLE: Command = Command {
     about: "Clients that connect, subscribe to a topic of their own, and then do nothing: what each \
             of them costs.",
     usage: "[--clients count] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Clients,
-                &["--clients"],
-                "count",
-                CLIENTS_MISSING,
-                "How many clients. Defaults to 1000.",
-            ),
-            QOS,
-            SECONDS,
-        ]),
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &scenario(&[clients("How many clients. Defaults to 1000."), QOS, SECONDS]),
     examples: &[],
 };
 
-const PUBLISHER_WINDOW: Opt = valued(
-    Id::Window,
-    &["--window"],
-    "count",
-    WINDOW_MISSING,
+const PUBLISHER_WINDOW: Opt = window(
     "How many messages of QoS 1 or 2 the publisher may have on their way, up to 65535. Defaults \
      to 100.",
 );
@@ -311,31 +277,13 @@ pub(crate) const RETAINED: Command = Command {
     about: "Retains a message in each of many topics, then subscribes to all of them at once, and \
             removes the messages.",
     usage: "[--messages count] [--subscribers count] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Messages,
-                &["--messages"],
-                "count",
-                MESSAGES_MISSING,
-                "How many messages. Defaults to 10000.",
-            ),
-            valued(
-                Id::Subscribers,
-                &["--subscribers"],
-                "count",
-                SUBSCRIBERS_MISSING,
-                "How many subscribers get all of them. Defaults to 10.",
-            ),
-            QOS,
-            PAYLOAD,
-            PUBLISHER_WINDOW,
-        ]),
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &scenario(&[
+        messages("How many messages. Defaults to 10000."),
+        subscribers("How many subscribers get all of them. Defaults to 10."),
+        QOS,
+        PAYLOAD,
+        PUBLISHER_WINDOW,
+    ]),
     examples: &[],
 };
 
@@ -345,43 +293,19 @@ pub(crate) const OFFLINE: Command = Command {
     about: "Sessions subscribe to a topic of their own and go away; messages are queued for them; \
             then they come back and get them. The broker must queue as many as are sent.",
     usage: "[--clients count] [--messages count] [--publishers count] [options]",
-    options: &[
-        own(&[
-            valued(
-                Id::Clients,
-                &["--clients"],
-                "count",
-                CLIENTS_MISSING,
-                "How many sessions. Defaults to 100.",
-            ),
-            valued(
-                Id::Messages,
-                &["--messages"],
-                "count",
-                MESSAGES_MISSING,
-                "How many messages for each. Defaults to 100.",
-            ),
-            valued(
-                Id::Publishers,
-                &["--publishers"],
-                "count",
-                PUBLISHERS_MISSING,
-                "How many publishers share the sessions. Defaults to 1.",
-            ),
-            valued(
-                Id::QoS,
-                &["-q", "--qos"],
-                "qos",
-                "-q argument given but no QoS specified.",
-                "Quality of service: 1 or 2. Defaults to 1.",
-            ),
-            PAYLOAD,
-            PUBLISHER_WINDOW,
-        ]),
-        REPORT,
-        CONNECT,
-        LINK,
-        TLS,
-    ],
+    options: &scenario(&[
+        clients("How many sessions. Defaults to 100."),
+        messages("How many messages for each. Defaults to 100."),
+        publishers("How many publishers share the sessions. Defaults to 1."),
+        valued(
+            Id::QoS,
+            &["-q", "--qos"],
+            "qos",
+            "-q argument given but no QoS specified.",
+            "Quality of service: 1 or 2. Defaults to 1.",
+        ),
+        PAYLOAD,
+        PUBLISHER_WINDOW,
+    ]),
     examples: &[],
 };

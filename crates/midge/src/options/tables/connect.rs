@@ -18,7 +18,7 @@ pub(super) const CONNECT: Group = Group {
             &["-p", "--port"],
             "port",
             "-p argument given but no port specified.",
-            "The broker's port. Defaults to 1883, with --cafile or --capath to 8883.",
+            "The broker's port. Defaults to 1883, with --cafile, --capath or --psk to 8883.",
         ),
         valued(
             Id::UserName,
@@ -90,7 +90,16 @@ pub(super) const LINK: Group = Group {
         flag(
             Id::Srv,
             &["-S"],
-            "Looks for the broker in the SRV records of the host.",
+            "Takes -h as a domain and goes to the brokers that its SRV records name: _mqtt._tcp.DOMAIN, with \
+         TLS _secure-mqtt._tcp.DOMAIN. -p then does not count.",
+        ),
+        valued(
+            Id::DnsServer,
+            &["--dns-server"],
+            "address",
+            "--dns-server argument given but no address specified.",
+            "With -S: asks this name server, an address or address:port, instead of those of \
+         /etc/resolv.conf.",
         ),
         flag(
             Id::NoDelay,
@@ -177,14 +186,15 @@ pub(super) const TLS: Group = Group {
             &["--psk"],
             "hex",
             "--psk argument given but no key specified.",
-            "Refused: Midge has no TLS with shared keys.",
+            "TLS with a key that the broker has too, in hexadecimal digits, in the place of certificates. \
+         In builds with the feature tls-psk.",
         ),
         valued(
             Id::PskIdentity,
             &["--psk-identity"],
             "identity",
             "--psk-identity argument given but no identity specified.",
-            "Refused: Midge has no TLS with shared keys.",
+            "Whose key --psk is.",
         ),
         valued(
             Id::TlsEngine,
@@ -263,6 +273,13 @@ pub(super) const OAUTH: Group = Group {
             "audience",
             "--oauth-audience argument given but no audience specified.",
             "The audience to ask for, where the provider wants one.",
+        ),
+        valued(
+            Id::OauthResource,
+            &["--oauth-resource"],
+            "uri",
+            "--oauth-resource argument given but no resource specified.",
+            "The resource to ask for, where the provider wants one (RFC 8707).",
         ),
     ],
 };

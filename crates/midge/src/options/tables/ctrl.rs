@@ -1,6 +1,6 @@
 //! The options of `midge ctrl`.
 
-use super::connect::{CONNECT, LINK, TLS};
+use super::connect::{CONNECT, LINK, OAUTH, TLS};
 use super::{Command, Id, file, flag, own, valued};
 
 /// `midge ctrl`.
@@ -12,6 +12,7 @@ pub(crate) const CTRL: Command = Command {
         CONNECT,
         LINK,
         TLS,
+        OAUTH,
         own(&[
             valued(
                 Id::SessionName,

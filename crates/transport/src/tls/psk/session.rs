@@ -13,11 +13,11 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
     Error, ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
-    SslSessionCacheMode, SslStream, SslVersion,
+    SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
 };
 
-use super::{PskKeys, PskOptions};
-use crate::tls::{TlsConfigError, TlsError, TlsVersion};
+use super::{PreSharedKey, PskClientOptions, PskKeys, PskOptions};
+use crate::tls::{HandshakeInfo, TlsConfigError, TlsError, TlsVersion};
 
 /// Ciphers of TLS 1.2 where no others are chosen: forward secrecy first, and none without encryption.
 const CIPHERS: &str = "kECDHEPSK:kPSK:!eNULL";
@@ -33,10 +33,15 @@ pub(in crate::tls) struct PskServer {
     context: SslContext,
 }
 
+/// What the connections of a client have in common.
+pub(in crate::tls) struct PskClient {
+    context: SslContext,
+}
+
 /// One connection.
 pub(in crate::tls) struct PskSession {
     stream: SslStream<Memory>,
-    /// The handshake is over: the client has shown that it has the key.
+    /// The handshake is over: the peer has shown that it has the key.
     open: bool,
 }
 
@@ -57,33 +62,14 @@ struct Claim {
 
 impl PskServer {
     pub(in crate::tls) fn new(options: PskOptions<'_>) -> Result<Self, TlsConfigError> {
-        let mut context = SslContext::builder(SslMethod::tls_server()).map_err(library)?;
-        let oldest = match options.oldest_version {
-            TlsVersion::V12 => SslVersion::TLS1_2,
-            TlsVersion::V13 => SslVersion::TLS1_3,
-        };
-        context
-            .set_min_proto_version(Some(oldest))
-            .map_err(library)?;
-        context.set_options(
-            SslOptions::NO_TICKET
-                | SslOptions::NO_RENEGOTIATION
-                | SslOptions::NO_COMPRESSION
-                | SslOptions::CIPHER_SERVER_PREFERENCE,
-        );
+        let mut context = context(
+            SslMethod::tls_server(),
+            options.oldest_version,
+            options.ciphers,
+            options.ciphers_tls13,
+        )?;
+        context.set_options(SslOptions::CIPHER_SERVER_PREFERENCE);
         context.set_num_tickets(0).map_err(library)?;
-        context.set_session_cache_mode(SslSessionCacheMode::OFF);
-        // An idle connection keeps no buffers.
-        context.set_mode(SslMode::RELEASE_BUFFERS);
-        let list = options.ciphers.unwrap_or(CIPHERS);
-        context
-            .set_cipher_list(list)
-            .map_err(|_| TlsConfigError::NoCipherLeft(list.into()))?;
-        if let Some(list) = options.ciphers_tls13 {
-            context
-                .set_ciphersuites(list)
-                .map_err(|_| TlsConfigError::NoCipherLeft(list.into()))?;
-        }
         use_hint(&mut context, options.hint)?;
         let claims = claims().map_err(library)?;
         let keys = options.keys;
@@ -97,6 +83,97 @@ impl PskServer {
             context: context.build(),
         })
     }
+}
+
+impl PskClient {
+    pub(in crate::tls) fn new(options: PskClientOptions<'_>) -> Result<Self, TlsConfigError> {
+        let mut context = context(
+            SslMethod::tls_client(),
+            options.oldest_version,
+            options.ciphers,
+            options.ciphers_tls13,
+        )?;
+        context
+            .set_max_proto_version(Some(version(options.newest_version)))
+            .map_err(library)?;
+        // A server of TLS 1.3 that does not want the key may show a certificate instead. No CA is trusted,
+        // so that none will do: who has the key is the broker, and nobody else.
+        context.set_verify(SslVerifyMode::PEER);
+        if !options.protocols.is_empty() {
+            let list = protocol_list(options.protocols)
+                .ok_or_else(|| TlsConfigError::Library("a protocol has no good name".into()))?;
+            context.set_alpn_protos(&list).map_err(library)?;
+        }
+        let key = options.key.clone();
+        context.set_psk_client_callback(move |_, _, identity, space| show(&key, identity, space));
+        if let Some(logger) = options.key_logger {
+            context.set_keylog_callback(move |_, line| logger(line));
+        }
+        Ok(Self {
+            context: context.build(),
+        })
+    }
+}
+
+/// What both roles want of OpenSSL.
+fn context(
+    method: SslMethod,
+    oldest: TlsVersion,
+    ciphers: Option<&str>,
+    ciphers_tls13: Option<&str>,
+) -> Result<SslContextBuilder, TlsConfigError> {
+    let mut context = SslContext::builder(method).map_err(library)?;
+    context
+        .set_min_proto_version(Some(version(oldest)))
+        .map_err(library)?;
+    context.set_options(
+        SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION,
+    );
+    context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    // An idle connection keeps no buffers.
+    context.set_mode(SslMode::RELEASE_BUFFERS);
+    let list = ciphers.unwrap_or(CIPHERS);
+    context
+        .set_cipher_list(list)
+        .map_err(|_| TlsConfigError::NoCipherLeft(list.into()))?;
+    if let Some(list) = ciphers_tls13 {
+        context
+            .set_ciphersuites(list)
+            .map_err(|_| TlsConfigError::NoCipherLeft(list.into()))?;
+    }
+    Ok(context)
+}
+
+const fn version(version: TlsVersion) -> SslVersion {
+    match version {
+        TlsVersion::V12 => SslVersion::TLS1_2,
+        TlsVersion::V13 => SslVersion::TLS1_3,
+    }
+}
+
+/// Names of protocols, each behind its length (RFC 7301 section 3.1).
+fn protocol_list(names: &[&str]) -> Option<Vec<u8>> {
+    let mut list = Vec::new();
+    for name in names {
+        list.push(u8::try_from(name.len()).ok().filter(|length| *length > 0)?);
+        list.extend_from_slice(name.as_bytes());
+    }
+    Some(list)
+}
+
+/// Tells OpenSSL the client's own key. Both have been measured; where they do not fit, there is no key.
+fn show(key: &PreSharedKey, identity: &mut [u8], space: &mut [u8]) -> Result<usize, ErrorStack> {
+    let name = key.identity.as_bytes();
+    let (Some((name_space, [end, ..])), Some(key_space)) = (
+        identity.split_at_mut_checked(name.len()),
+        space.get_mut(..key.key.len()),
+    ) else {
+        return Ok(0);
+    };
+    name_space.copy_from_slice(name);
+    *end = 0;
+    key_space.copy_from_slice(&key.key);
+    Ok(key.key.len())
 }
 
 /// Tells OpenSSL the key of a client, or another one in its place: the end of the handshake is the same for
@@ -170,11 +247,34 @@ fn use_hint(context: &mut SslContextBuilder, hint: &str) -> Result<(), TlsConfig
 impl PskSession {
     pub(in crate::tls) fn accept(server: &PskServer) -> Result<Self, TlsError> {
         let broken = |error: ErrorStack| TlsError::Misbehaved(error.to_string().into());
-        let ssl = Ssl::new(&server.context).map_err(broken)?;
+        let mut ssl = Ssl::new(&server.context).map_err(broken)?;
+        ssl.set_accept_state();
         Ok(Self {
             stream: SslStream::new(ssl, Memory::default()).map_err(broken)?,
             open: false,
         })
+    }
+
+    /// A client's end, whose first message is made by [`Self::receive`]; `host` is what the server is
+    /// called, if that is a name.
+    pub(in crate::tls) fn connect(
+        client: &PskClient,
+        host: Option<&str>,
+    ) -> Result<Self, TlsConfigError> {
+        let mut ssl = Ssl::new(&client.context).map_err(library)?;
+        if let Some(host) = host {
+            ssl.set_hostname(host).map_err(library)?;
+        }
+        ssl.set_connect_state();
+        Ok(Self {
+            stream: SslStream::new(ssl, Memory::default()).map_err(library)?,
+            open: false,
+        })
+    }
+
+    /// Whether this is a client's end.
+    pub(in crate::tls) fn is_client(&self) -> bool {
+        !self.stream.ssl().is_server()
     }
 
     /// Takes what was read from the wire; tells whether the peer has said that nothing follows.
@@ -196,7 +296,7 @@ impl PskSession {
 
     fn read(&mut self, plain: &mut Vec<u8>) -> Result<bool, TlsError> {
         if !self.open {
-            match self.stream.accept() {
+            match self.stream.do_handshake() {
                 Ok(()) => self.open = true,
                 Err(error) if error.code() == ErrorCode::WANT_READ => return Ok(false),
                 Err(error) => return Err(self.fault(&error)),
@@ -262,14 +362,21 @@ impl PskSession {
             .map(|claim| claim.identity.as_ref())
     }
 
-    /// Version and cipher in OpenSSL's words.
-    pub(in crate::tls) fn agreed(&self) -> Option<(&'static str, &'static str)> {
+    /// What was agreed on; `None` before the handshake is over.
+    pub(in crate::tls) fn info(&self) -> Option<HandshakeInfo> {
         let ssl = self.stream.ssl();
-        let version = match ssl.version2()? {
-            SslVersion::TLS1_3 => "TLSv1.3",
-            _ => "TLSv1.2",
-        };
-        Some((version, ssl.current_cipher()?.name()))
+        if !self.open {
+            return None;
+        }
+        Some(HandshakeInfo {
+            version: match ssl.version2()? {
+                SslVersion::TLS1_3 => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: ssl.current_cipher()?.name(),
+            protocol: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
+            resumed: false,
+        })
     }
 
     fn claim(&self) -> Option<&Claim> {
@@ -284,6 +391,7 @@ impl PskSession {
             .unwrap_or("no reason");
         let is_alert = reason.contains(" alert ");
         match self.claim() {
+            _ if is_alert && self.is_client() && !self.open => refused(reason),
             _ if is_alert => TlsError::Alert(reason.into()),
             Some(claim) if !self.open => {
                 let identity = claim.identity.clone();
@@ -294,6 +402,7 @@ impl PskSession {
                 }
             }
             _ => match reason {
+                "certificate verify failed" => TlsError::KeyIgnored,
                 "no shared cipher" | "no suitable signature algorithm" => TlsError::NoKey,
                 "unsupported protocol" | "no protocols available" | "version too low" => {
                     TlsError::NoSharedVersion
@@ -301,6 +410,16 @@ impl PskSession {
                 reason => TlsError::Misbehaved(reason.into()),
             },
         }
+    }
+}
+
+/// What a server means that ends a handshake by an alert. Servers do not tell a wrong key from an identity
+/// that they do not know.
+fn refused(alert: &str) -> TlsError {
+    if alert.contains("protocol version") {
+        TlsError::NoSharedVersion
+    } else {
+        TlsError::KeyRefused(alert.into())
     }
 }
 
@@ -324,6 +443,12 @@ impl Write for Memory {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl fmt::Debug for PskClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PskClient").finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,84 @@
+//! What pub, sub, rr and top have in common: from a command line to a job, and from that to an exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::connect_options::ConnectOptions;
+use crate::failure::Failure;
+use crate::options::{Command, Id, UsageError, Value};
+use crate::options_file;
+use crate::terminal;
+
+/// The command line of a client tool, while it is read.
+pub(crate) trait CommandLine: Default {
+    /// What it adds up to.
+    type Job;
+
+    const COMMAND: &'static Command;
+    /// The options file that is read first, by its usual name; empty for none.
+    const OPTIONS_FILE: &'static str;
+
+    /// Where the options about the connection go.
+    fn connect(&mut self) -> &mut ConnectOptions;
+
+    /// Takes an option that is not about the connection.
+    fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError>;
+
+    /// Checks what only the whole command line can show.
+    fn finish(self) -> Result<Self::Job, UsageError>;
+}
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request<J> {
+    Help,
+    Version,
+    Run(Box<J>),
+}
+
+/// Reads the command line, has `perform` do the job, and gives the exit code. The job's failure comes with
+/// the connection that it speaks of.
+pub(crate) fn run<L: CommandLine>(
+    args: Vec<OsString>,
+    perform: impl FnOnce(&L::Job) -> Result<(), Failure>,
+    connect: impl FnOnce(&L::Job) -> &ConnectOptions,
+) -> ExitCode {
+    match read::<L>(args) {
+        Ok(Request::Help) => terminal::help(L::COMMAND),
+        Ok(Request::Version) => terminal::show_version(L::COMMAND),
+        Ok(Request::Run(job)) => match perform(&job) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => terminal::conclude_client(L::COMMAND, connect(&job), &failure),
+        },
+        Err(error) => terminal::conclude(L::COMMAND, false, &Failure::Usage(error)),
+    }
+}
+
+/// Reads the options file, then the command line.
+fn read<L: CommandLine>(args: Vec<OsString>) -> Result<Request<L::Job>, UsageError> {
+    let mut all = if L::OPTIONS_FILE.is_empty() {
+        Vec::new()
+    } else {
+        options_file::read(&args, L::OPTIONS_FILE)?
+    };
+    all.extend(args);
+    parse::<L>(all)
+}
+
+/// Reads options, whichever way they came.
+pub(crate) fn parse<L: CommandLine>(args: Vec<OsString>) -> Result<Request<L::Job>, UsageError> {
+    let mut line = L::default();
+    for option in L::COMMAND.parse(args) {
+        let (id, value) = option?;
+        match id {
+            Id::Help => return Ok(Request::Help),
+            Id::Version => return Ok(Request::Version),
+            _ => {
+                if let Some(value) = line.connect().take(id, value)? {
+                    line.take(id, value)?;
+                }
+            }
+        }
+    }
+    Ok(Request::Run(Box::new(line.finish()?)))
+}
