@@ -209,6 +209,9 @@ impl<L: Leaf> Index<L> {
     /// Reads what a look for this topic without wildcards will read, so that it is in a cache then. What
     /// comes out means nothing.
     pub(super) fn touch_exact(&self, topic_hash: u64) -> u8 {
+        if self.exact.is_empty() {
+            return 0;
+        }
         self.exact.touch(topic_hash)
     }
 
