@@ -113,13 +113,20 @@ impl Tally {
     }
 }
 
-/// Collects every id that a test of a crate cites.
-pub(crate) fn cited_by_tests(workspace: &Workspace) -> BTreeSet<Id> {
+/// The clients. What their tests show is no evidence for a server, even of a statement that binds both.
+const CLIENTS: [&str; 2] = ["crates/client/", "crates/embedded/"];
+
+/// Collects every id that a test of a crate cites, other than a client's.
+fn cited_by_tests(workspace: &Workspace) -> BTreeSet<Id> {
     workspace
         .rust_files()
-        .filter(|(path, _)| path.starts_with("crates/"))
+        .filter(|(path, _)| may_prove(path))
         .flat_map(|(path, text)| ids_of_tests(path, &text))
         .collect()
+}
+
+fn may_prove(path: &str) -> bool {
+    path.starts_with("crates/") && !CLIENTS.iter().any(|client| path.starts_with(client))
 }
 
 /// The ids in those parts of a file that are tests.

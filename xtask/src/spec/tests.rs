@@ -27,6 +27,15 @@ fn only_tests_are_evidence() {
 }
 
 #[test]
+fn tests_of_a_client_prove_nothing_for_a_server() {
+    assert!(may_prove("crates/server/tests/server/enhanced.rs"));
+    assert!(may_prove("crates/proto/src/connection.rs"));
+    assert!(!may_prove("crates/client/src/core/tests.rs"));
+    assert!(!may_prove("crates/embedded/tests/scram.rs"));
+    assert!(!may_prove("xtask/src/spec/tests.rs"));
+}
+
+#[test]
 fn each_statement_for_servers_is_proven_excepted_or_missing() {
     let statement = |who, not_tested: Option<&str>| Statement {
         who,

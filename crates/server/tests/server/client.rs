@@ -247,11 +247,20 @@ impl Client {
     }
 
     pub(crate) fn try_next(&mut self) -> io::Result<Came> {
+        self.read(|packet| Came::from(packet))
+    }
+
+    /// Takes a packet and makes of it what `show` does.
+    pub(crate) fn next_as<T>(&mut self, show: impl FnOnce(&Packet<'_>) -> T) -> T {
+        self.read(show).unwrap()
+    }
+
+    fn read<T>(&mut self, show: impl FnOnce(&Packet<'_>) -> T) -> io::Result<T> {
         loop {
             if let Some((packet, length)) = Packet::read(&self.unread, self.version).unwrap() {
-                let came = Came::from(&packet);
+                let shown = show(&packet);
                 self.unread.drain(..length);
-                return Ok(came);
+                return Ok(shown);
             }
             let mut buffer = [0; 65536];
             match self.stream.read(&mut buffer)? {

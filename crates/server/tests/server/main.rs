@@ -5,6 +5,8 @@ mod bytes;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod enhanced;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod limits;
@@ -24,3 +26,5 @@ mod sessions;
 mod shutdown;
 #[cfg(test)]
 mod transports;
+#[cfg(test)]
+mod websockets;

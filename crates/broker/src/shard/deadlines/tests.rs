@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{LocalTables, SharedTables};
+use crate::{
+    ClaimAnswer, DirectoryRequest, Effects, Ended, LocalTables, Origin, Settings, SharedTables,
+};
 
 /// Runs `turns` with a shard of its own, and gives that back.
 fn run(turns: impl FnOnce(&mut Shard, &mut dyn FnMut(&mut Shard, u64, &[u8]))) -> Shard {
