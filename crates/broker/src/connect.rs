@@ -28,7 +28,6 @@ use crate::{ConnId, ListenerSettings, Settings};
 struct Asked {
     expiry: Expiry,
     receive_maximum: u16,
-    packet_size_max: u32,
     topic_alias_maximum: u16,
     authenticates: bool,
 }
@@ -47,7 +46,6 @@ impl Asked {
         let mut asked = Self {
             expiry,
             receive_maximum: window,
-            packet_size_max: 0,
             topic_alias_maximum: 0,
             authenticates: false,
         };
@@ -57,7 +55,6 @@ impl Asked {
                     asked.expiry = Expiry::from_interval(seconds);
                 }
                 Property::ReceiveMaximum(count) => asked.receive_maximum = count,
-                Property::MaximumPacketSize(bytes) => asked.packet_size_max = bytes,
                 Property::TopicAliasMaximum(count) => asked.topic_alias_maximum = count,
                 Property::AuthenticationMethod(_) => asked.authenticates = true,
                 _ => {}
@@ -66,6 +63,16 @@ impl Asked {
         asked.expiry = asked.expiry.capped(settings.persistent_client_expiration);
         asked
     }
+}
+
+/// The largest packet that the client takes, from its CONNECT on `[MQTT5-3.1.2-24]`; 0 for any.
+fn packet_size_max(connect: &Connect<'_>) -> u32 {
+    let mut properties = connect.properties.iter();
+    let maximum = properties.find_map(|property| match property {
+        Property::MaximumPacketSize(bytes) => Some(bytes),
+        _ => None,
+    });
+    maximum.unwrap_or(0)
 }
 
 fn refusal(version: Version, reason: ReasonCode, why: &'static str) -> Fault {
@@ -114,6 +121,7 @@ impl Shard {
             Some(Stage::Granted) => return self.accept(step, key, &connect, &listener),
             Some(Stage::Login | Stage::Auth | Stage::Claim) => return Ok(()),
         }
+        conn.packet_size_max = packet_size_max(&connect);
         judge(&connect, &self.settings, &listener)?;
         let assigned = connect.client_id.is_empty();
         let client_id: Arc<str> = if assigned {
@@ -400,7 +408,6 @@ impl Shard {
             .connected(connect.version, asked.authenticates);
         conn.bridge = connect.bridge;
         conn.receive_maximum = asked.receive_maximum;
-        conn.packet_size_max = asked.packet_size_max;
         conn.keep_alive = KeepAlive::new(keep_alive, step.now);
         let deadline = conn.keep_alive.server_deadline();
         // A timer that is set already looks at the deadline when it fires.
@@ -513,8 +520,11 @@ impl Shard {
             reason,
             properties: Properties::from_list(properties),
         };
+        let limit = conn.packet_size_max as usize;
         if conn.write(&mut self.pool, &mut step.effects.dirty, |buffer| {
-            connack.encode(version, buffer).is_ok()
+            let before = buffer.len();
+            let is_encoded = connack.encode(version, buffer).is_ok();
+            is_encoded && (limit == 0 || buffer.len() - before <= limit)
         }) {
             self.stats.messages_sent += 1;
         }

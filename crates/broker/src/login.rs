@@ -209,7 +209,19 @@ impl Shard {
             reason,
             properties: Properties::from_list(&properties),
         };
-        self.send(step, key, &Packet::Auth(auth));
+        if self.send(step, key, &Packet::Auth(auth)) {
+            return;
+        }
+        // The client would wait for ever.
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let answer = match &conn.pending {
+            Some(pending) => Answer::ConnAck(pending.version, ReasonCode::PACKET_TOO_LARGE),
+            None => Answer::Disconnect(ReasonCode::PACKET_TOO_LARGE),
+        };
+        let why = "AUTH is larger than the client's maximum packet size";
+        self.turn_away(step, key, answer, why);
     }
 
     /// What a connection that is not let in yet waits for, so that its bytes have to wait too.

@@ -505,6 +505,29 @@ fn mqtt5_4_12_0_2_enhanced_authentication_asks_with_auth_and_ends_with_connack()
     }
 }
 
+/// [MQTT5-3.1.2-24]: a login, too, asks for nothing in a packet that the client does not take.
+#[test]
+fn an_authentication_whose_packets_are_too_large_for_the_client_is_refused() {
+    let cluster = guarded(1);
+    dialogue(&cluster);
+    // AUTH with the question has 19 bytes, CONNACK with a code 5.
+    let asked = Got::Auth(0x18, "M".into(), b"question".to_vec());
+    let refused = Got::ConnAck(false, 0x95, Vec::new());
+    for (maximum, answer) in [(19, Some(asked)), (18, Some(refused)), (4, None)] {
+        let builder = cluster
+            .client("a")
+            .property(Property::MaximumPacketSize(maximum));
+        let mut client = builder
+            .property(Property::AuthenticationMethod("M"))
+            .property(Property::AuthenticationData(b"first"))
+            .try_connect();
+        cluster.settle();
+        let got = client.take();
+        assert_eq!(got.first(), answer.as_ref(), "{maximum}");
+        assert_eq!(client.is_closed(), maximum < 19, "{maximum}");
+    }
+}
+
 #[test]
 fn mqtt5_4_12_1_2_a_failed_reauthentication_ends_the_connection() {
     let cluster = guarded(1);

@@ -22,8 +22,8 @@ use crate::wrapping::Loaded;
 /// Connections accepted from one socket before the others have their turn.
 const BATCH: usize = 256;
 
-/// While connections keep coming they are gathered for so long: to wake this thread, and a worker, for each
-/// costs a third of all that a connection costs.
+/// While several connections come at a time they are gathered for so long: to wake this thread, and a worker,
+/// for each costs a third of all that a connection costs.
 const GATHER: Duration = Duration::from_micros(500);
 
 /// How long to wait for descriptors before trying again.
@@ -66,8 +66,9 @@ pub(crate) struct Accepting {
     turned_away: usize,
     /// The worker that is the first among equals.
     pub(super) turn: usize,
-    /// When connections were accepted last, and whether the one before was shortly ago.
+    /// When connections were accepted last.
     last_accepted: Option<Instant>,
+    /// They come from several clients at a time.
     is_gathering: bool,
     /// Keys that listening sockets have.
     keys: Vec<bool>,
@@ -87,15 +88,20 @@ impl Accepting {
         }
     }
 
-    /// How long to let connections gather before the next are accepted. Nobody waits who comes alone.
+    /// How long to let connections gather before the next are accepted. Nobody waits who comes alone, or
+    /// each time after the answer to the one before.
     pub(super) fn pause(&mut self) -> Option<Duration> {
         std::mem::take(&mut self.is_gathering).then_some(GATHER)
     }
 
-    fn note_accepted(&mut self) {
+    fn note_accepted(&mut self, count: usize) {
         let now = Instant::now();
-        let last = self.last_accepted.replace(now);
-        self.is_gathering = last.is_some_and(|last| now - last < 2 * GATHER);
+        let Some(last) = self.last_accepted.replace(now) else {
+            return;
+        };
+        // One client that connects again and again needs longer from one time to the next.
+        let is_dense = now - last < GATHER / 4;
+        self.is_gathering = is_dense || (count > 1 && now - last < 2 * GATHER);
     }
 
     fn take_key(&mut self) -> Option<(usize, Key)> {
@@ -304,11 +310,11 @@ impl Control {
         {
             return;
         }
-        let mut accepted_any = false;
+        let mut accepted = 0;
         let mut listeners = std::mem::take(&mut self.listeners);
         listeners.retain_mut(|listener| {
             for place in 0..listener.sockets.len() {
-                accepted_any |= self.accept_from(listener, place, now);
+                accepted += self.accept_from(listener, place, now);
             }
             !listener.sockets.is_empty()
         });
@@ -316,24 +322,24 @@ impl Control {
         for worker in &mut self.workers {
             worker.flush();
         }
-        if accepted_any {
-            self.accepting.note_accepted();
+        if accepted > 0 {
+            self.accepting.note_accepted(accepted);
         }
     }
 
-    /// Whether there was a connection.
-    fn accept_from(&mut self, listener: &mut OpenListener, place: usize, now: u64) -> bool {
+    /// How many connections there were.
+    fn accept_from(&mut self, listener: &mut OpenListener, place: usize, now: u64) -> usize {
         let Some(socket) = listener.sockets.get_mut(place) else {
-            return false;
+            return 0;
         };
         let most = listener.gate.allows(now, BATCH);
         if !socket.ready {
-            return false;
+            return 0;
         }
         if most == 0 {
             let who = format!("the listener on port {}", listener.settings.port);
             self.limit_reached(Limit::ConnectRate, &who);
-            return false;
+            return 0;
         }
         let accepting = &mut self.accepting;
         let report = socket
@@ -359,12 +365,12 @@ impl Control {
             }
         }
         let mut accepted = std::mem::take(&mut self.accepting.accepted);
-        let is_any = !accepted.is_empty();
+        let count = accepted.len();
         for connection in accepted.drain(..) {
             self.admit(listener, connection);
         }
         self.accepting.accepted = accepted;
-        is_any
+        count
     }
 
     /// Says once when descriptors run out, and once when there are some again.
