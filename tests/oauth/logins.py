@@ -125,6 +125,14 @@ def by_header(setting):
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA", header=True), NOT_AUTHORIZED, "another")
 
 
+def await_line(broker, part):
+    """Waits for a line of the log, which a thread of its own writes."""
+    deadline = time.monotonic() + DEADLINE
+    while part not in broker.log.read_text():
+        require(time.monotonic() < deadline, broker.log.read_text()[-500:])
+        time.sleep(0.01)
+
+
 def refused(setting):
     """Tokens that are over, changed or for somebody else are refused, and the log says why."""
     broker = setting.broker("oauth_leeway 0\n")
@@ -135,9 +143,8 @@ def refused(setting):
         time.sleep(0.1)
     token = setting.provider.token("ES256")
     require_equal(log_in(broker, token[:-8] + "AAAAAAAA"), NOT_AUTHORIZED, "a changed token")
-    text = broker.log.read_text()
-    require("token: the token expired" in text, text[-500:])
-    require("Login failed: address 127.0.0.1, failures " in text, text[-500:])
+    await_line(broker, "token: the token expired")
+    await_line(broker, "Login failed: address 127.0.0.1, failures ")
     other = setting.broker(audience="urn:midge:other")
     require_equal(log_in(other, token), NOT_AUTHORIZED, "a token for somebody else")
 
