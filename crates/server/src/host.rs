@@ -34,7 +34,7 @@ const BUSY_LOOKS: u32 = 2;
 const SPREAD_AWAKE: u64 = 950;
 const AWAKE_LOOKS: u32 = 10;
 /// All gather on half as many threads when each of those would take less than this.
-const GATHER_CPU: u64 = 300;
+const GATHER_CPU: u64 = 400;
 
 /// What all threads share.
 pub(crate) struct Hosts {
