@@ -207,9 +207,12 @@ async fn a_link_that_becomes_good_again_is_used() {
         let client = Client::start(kept(&wire.url(), "again")).unwrap();
         let publish = client.publish("t", "").qos(QoS::AtLeastOnce);
         let delivery = publish.enqueue().await.unwrap();
-        while wire.accepted() < 4 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        soon(async {
+            while wire.accepted() < 4 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
         assert!(!client.is_connected());
         wire.set(Manner::Good);
         soon(delivery).await.unwrap();

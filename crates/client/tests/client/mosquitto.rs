@@ -258,7 +258,8 @@ async fn packets_go_to_mosquitto_over_websocket_where_it_has_it() {
 fn has_websockets() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ws.conf");
-    let lines = format!("listener {} 127.0.0.1\nprotocol websockets\n", free_port());
+    let port = free_port();
+    let lines = format!("listener {port} 127.0.0.1\nprotocol websockets\n");
     std::fs::write(&file, lines).unwrap();
     let child = Command::new(PROGRAM)
         .arg("-c")
@@ -269,12 +270,16 @@ fn has_websockets() -> bool {
     let Ok(mut child) = child else {
         return false;
     };
-    // One that refuses it ends at once; one that takes it goes on.
+    // One that refuses it ends; one that takes it listens.
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(500) {
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "mosquitto neither ends nor listens"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
