@@ -4,8 +4,8 @@ use core::num::NonZeroU16;
 
 use super::{Body, put_packet, remaining_length};
 use crate::{
-    DecodeError, EncodeError, LengthCounter, PacketType, Properties, QoS, Reader, Scope, Sink,
-    Version, reader::checked_str, scan, topic,
+    DecodeError, EncodeError, LengthCounter, PacketType, Properties, Property, QoS, Reader, Scope,
+    Sink, Version, reader::checked_str, scan, topic,
 };
 
 /// A message on its way.
@@ -38,6 +38,15 @@ impl<'a> Publish<'a> {
     /// [`DecodeError::Truncated`].
     pub fn decode(first: u8, version: Version, body: &'a [u8]) -> Result<Self, DecodeError> {
         Self::decode_known(first, version, body, None)
+    }
+
+    /// The number that stands for the topic, or is given to it `[MQTT5-3.3.2-8]`.
+    #[must_use]
+    pub fn topic_alias(&self) -> Option<u16> {
+        self.properties.iter().find_map(|property| match property {
+            Property::TopicAlias(alias) => Some(alias),
+            _ => None,
+        })
     }
 
     /// The bytes where a body of a PUBLISH has its topic, unchecked.

@@ -9,22 +9,13 @@ use crate::extras::Extras;
 use crate::outbox::RESERVED;
 use crate::session::Entry;
 
-/// The number that stands for the topic, or is given to it.
-fn alias_of(message: &Publish<'_>) -> Option<u16> {
-    message
-        .properties
-        .iter()
-        .find_map(|property| match property {
-            Property::TopicAlias(alias) => Some(alias),
-            _ => None,
-        })
-}
-
 impl<X: Extras> Core<'_, '_, X> {
     /// Gives a message that came without topic the one that its number stands for.
     pub(crate) fn name<'m>(&'m self, message: &mut Publish<'m>) {
         if message.topic.is_empty() {
-            let topic = alias_of(message).and_then(|alias| self.extras.aliases().topic(alias));
+            let topic = message
+                .topic_alias()
+                .and_then(|alias| self.extras.aliases().topic(alias));
             message.topic = topic.unwrap_or_default();
         }
     }
@@ -35,7 +26,7 @@ impl<X: Extras> Core<'_, '_, X> {
         let message = Publish::decode(frame.header.first, version, self.inbox.body(frame));
         let message = message.map_err(|_| Failed)?;
         let aliases = self.extras.aliases_mut();
-        let (reason, why) = match (alias_of(&message), message.topic) {
+        let (reason, why) = match (message.topic_alias(), message.topic) {
             (None, "") => (
                 ReasonCode::PROTOCOL_ERROR,
                 "a message with neither topic nor alias",

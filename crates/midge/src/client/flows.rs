@@ -310,7 +310,7 @@ impl Flows {
         ));
         self.check(&packet)?;
         let from = self.outbound.len();
-        let alias = alias(&packet).filter(|_| !packet.properties.is_empty());
+        let alias = packet.topic_alias();
         let is_known = alias.is_some() && alias == self.alias_set;
         self.put(&Packet::Publish(Publish {
             topic: if is_known { "" } else { topic },
@@ -444,7 +444,7 @@ impl Flows {
                 continue;
             };
             if !message.properties.is_empty()
-                && let Some(alias) = alias(&message)
+                && let Some(alias) = message.topic_alias()
             {
                 if !message.topic.is_empty() {
                     aliases.insert(alias, message.topic.to_owned());
@@ -668,17 +668,6 @@ impl Flows {
             }
         }
     }
-}
-
-/// The alias of a message.
-fn alias(message: &Publish<'_>) -> Option<u16> {
-    message
-        .properties
-        .iter()
-        .find_map(|property| match property {
-            Property::TopicAlias(alias) => Some(alias),
-            _ => None,
-        })
 }
 
 fn unexpected(packet: &Packet<'_>) -> Failure {

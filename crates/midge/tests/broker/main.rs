@@ -308,5 +308,10 @@ fn without_descriptors_it_goes_on_serving_and_recovers() {
     let ended = broker.terminate();
     assert_eq!(ended.status.code(), Some(0));
     assert_eq!(ended.status.signal(), None);
-    assert_eq!(ended.log.matches("system socket count").count(), 1);
+    assert_eq!(
+        ended.log.matches("system socket count").count(),
+        1,
+        "{}",
+        ended.log
+    );
 }

@@ -213,13 +213,7 @@ impl Peer {
     }
 
     fn on_publish(&mut self, publish: &Publish<'_>) {
-        let alias = publish
-            .properties
-            .iter()
-            .find_map(|property| match property {
-                Property::TopicAlias(alias) => Some(alias),
-                _ => None,
-            });
+        let alias = publish.topic_alias();
         let topic = self
             .aliases
             .resolve(publish.topic, alias, self.topic_alias_maximum)
