@@ -8,7 +8,7 @@ use midge_client::{Client, ConnectionError, Options, QoS, ReasonCode, TlsFailure
 use tempfile::TempDir;
 
 use crate::broker::free_port;
-use crate::secure::{Pki, check, failure};
+use crate::secure::{Pki, check, check_with, failure};
 use crate::{PATIENCE, soon};
 
 const PROGRAM: &str = "/usr/sbin/mosquitto";
@@ -52,11 +52,7 @@ impl Mosquitto {
             .spawn()
             .unwrap();
         self.running = Some(child);
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "mosquitto does not start");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        listening(self.port);
     }
 
     /// Has it write down its state and end.
@@ -75,6 +71,14 @@ impl Drop for Mosquitto {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+fn listening(port: u16) {
+    let start = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < PATIENCE, "mosquitto does not listen");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -132,6 +136,7 @@ fn with_tls(pki: &Pki, certificate: &str, lines: &str) -> Option<(Mosquitto, u16
         "listener {port} 127.0.0.1\ncertfile {0}\nkeyfile {0}\n{lines}",
         file.display()
     ))?;
+    listening(port);
     Some((broker, port))
 }
 
@@ -238,51 +243,18 @@ async fn a_restart_of_mosquitto_is_survived_over_tls() {
 }
 
 #[tokio::test]
-async fn packets_go_to_mosquitto_over_websocket_where_it_has_it() {
+async fn packets_go_to_mosquitto_over_websocket() {
     let port = free_port();
-    if !Path::new(PROGRAM).exists() || !has_websockets() {
-        println!("left out: mosquitto is not there, or was built without WebSocket");
-        return;
-    }
+    // Mosquitto 2.0.11 starts with WebSocket only where another listener is there too, and serves
+    // that one first.
     let lines = format!("listener {port} 127.0.0.1\nprotocol websockets");
     let Some(_broker) = Mosquitto::with(&lines) else {
         return;
     };
+    listening(port);
     for version in VERSIONS {
         let options = Options::new(&format!("ws://127.0.0.1:{port}")).unwrap();
-        check(options.version(version)).await;
+        // Mosquitto takes a few KiB of a WebSocket every tenth of a second.
+        check_with(options.version(version), 20_000).await;
     }
-}
-
-/// Whether mosquitto takes a configuration with WebSocket in it.
-fn has_websockets() -> bool {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("ws.conf");
-    let port = free_port();
-    let lines = format!("listener {port} 127.0.0.1\nprotocol websockets\n");
-    std::fs::write(&file, lines).unwrap();
-    let child = Command::new(PROGRAM)
-        .arg("-c")
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        return false;
-    };
-    // One that refuses it ends; one that takes it listens.
-    let start = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        assert!(
-            start.elapsed() < PATIENCE,
-            "mosquitto neither ends nor listens"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    true
 }

@@ -90,9 +90,14 @@ fn options(url: &str) -> Options {
 
 /// A message of more than a record goes to the broker and back.
 pub(crate) async fn check(options: Options) {
+    check_with(options, 300_000).await;
+}
+
+/// A message of this many bytes goes to the broker and back.
+pub(crate) async fn check_with(options: Options, size: u32) {
     let client = soon(Client::connect(options)).await.unwrap();
     let mut stream = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
-    let payload: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let payload: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[0]).collect();
     let publish = client.publish("t", payload.clone()).qos(QoS::ExactlyOnce);
     soon(publish.into_future()).await.unwrap();
     let message = soon(stream.next()).await.unwrap();
