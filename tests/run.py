@@ -73,11 +73,12 @@ GROUPS = {
     "hostile": (None, lambda: [sys.executable, program("hostile/main.py")], 600),
     "limits": (None, lambda: [sys.executable, program("limits/main.py")], 300),
     "files": (install.mosquitto, lambda: [sys.executable, program("files/main.py")], 300),
+    "board": (install.board, lambda: [str(install.venv_python(ROOT)), program("board/main.py")], 600),
     "crash": (install.crash, lambda: [sys.executable, program("crash/main.py")], 900),
 }
 
 #: Groups that start what they need themselves, and end it as they like.
-WITH_OWN_BROKERS = {"browser", "crash", "doors", "dynsec", "files", "limits", "oauth", "psk", "tls", "tools", "top"}
+WITH_OWN_BROKERS = {"board", "browser", "crash", "doors", "dynsec", "files", "limits", "oauth", "psk", "tls", "tools", "top"}
 
 
 class Totals:

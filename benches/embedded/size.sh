@@ -3,15 +3,12 @@
 # its code (text, with constants), data and zeroed memory are. Exits with 1 above 16 KiB of text for thumbv7em,
 # and if text for a target that `baseline` has is more than a tenth larger than it says there.
 #
-# For thumbv7em the compiler needs that target's core: `rustup target add thumbv7em-none-eabi`, or Rust's own
-# sources (`rustup component add rust-src`, or rustc and rust-src of Debian), out of which it is then built,
-# optimised as the one that comes ready. LINKER may name a linker for ARM if the compiler has no rust-lld.
+# `crates/embedded/cargo-arm.sh` says what the compiler needs for thumbv7em.
 set -eu
 cd "$(dirname "$0")"
 thumb=thumbv7em-none-eabi
 limit=16384
 failed=0
-rustc=${RUSTC:-rustc}
 measure() {
     set -- "$1" $(size -B "$2" | awk 'NR == 2 { print $1, $2, $3 }')
     echo "$1: text $2 bytes, data $3, bss $4"
@@ -25,28 +22,18 @@ measure() {
         failed=1
     fi
 }
-host=$("$rustc" -vV | sed -n 's/^host: //p')
+host=$("${RUSTC:-rustc}" -vV | sed -n 's/^host: //p')
 RUSTFLAGS="-C link-arg=-nostartfiles -C link-arg=-static -C relocation-model=static -C link-arg=-Wl,--build-id=none" \
     cargo build --release --quiet --locked
 # Tables for unwinding count as text, and nothing unwinds.
 objcopy -R .eh_frame -R .eh_frame_hdr target/release/midge-bench-embedded target/release/bare
 measure "$host" target/release/bare
-rustlib=$("$rustc" --print sysroot)/lib/rustlib
-std=
-if [ -d "$rustlib/$thumb" ]; then
-    std=ready
-elif [ -d "$rustlib/src/rust/library/core" ]; then
-    std="-Zbuild-std=core,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
-        --config profile.release.package.core.opt-level=3
-        --config profile.release.package.compiler_builtins.opt-level=3"
-    export RUSTC_BOOTSTRAP=1
-fi
-if [ -n "$std" ]; then
-    # shellcheck disable=SC2086 # several arguments, or none
-    RUSTFLAGS="-C link-arg=--gc-sections${LINKER:+ -C linker=$LINKER}" \
-        cargo build --release --quiet --locked --target "$thumb" ${std#ready}
-    measure "$thumb" "target/$thumb/release/midge-bench-embedded"
-else
-    echo "$thumb: the compiler has neither this target nor its own sources"
-fi
+found=0
+RUSTFLAGS="-C link-arg=--gc-sections" \
+    sh ../../crates/embedded/cargo-arm.sh build --release --quiet --locked || found=$?
+case $found in
+0) measure "$thumb" "target/$thumb/release/midge-bench-embedded" ;;
+3) echo "$thumb: not measured" ;;
+*) exit "$found" ;;
+esac
 exit "$failed"

@@ -14,6 +14,9 @@ import sys
 #: Seconds that one installation may take.
 DEADLINE = 600
 
+#: The target of firmware.
+ARM = "thumbv7em-none-eabi"
+
 #: Names that the browser goes by.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -135,6 +138,64 @@ def psk(root):
             return f"the headers of OpenSSL are not installed ({problem})"
     problem = _run(["cargo", "fetch", "--quiet", "--locked"], cwd=root)
     return f"the crates for OpenSSL are not there ({problem})" if problem else None
+
+
+def board(root):
+    """A board in an emulator, a compiler for it, and a client to talk with."""
+    problem = arm(root) or python(root)
+    return problem or debian_tool("qemu-system-arm", "qemu-system-arm")
+
+
+def arm(root):
+    """A compiler for ARM as crates/embedded/cargo-arm.sh takes it: the one that is there, if it can, or
+    Debian's with its sources, unpacked and not installed: it would stand in the way of rustup's."""
+    folder = _folder(root) / "arm"
+    if (folder / "usr" / "bin" / "rustc").exists() or _compiles_for_arm():
+        return None
+    if _run(["rustup", "target", "add", ARM]) is None:
+        return None
+    if not shutil.which("apt-get"):
+        return f"no compiler for ARM: rustup target add {ARM}"
+    if os.geteuid() == 0:
+        _update_package_lists()
+    shutil.rmtree(folder, ignore_errors=True)
+    unpacked = folder / "unpacking"
+    unpacked.mkdir(parents=True)
+    packages = ["rustc-web", "rust-web-src", "libstd-rust-web-dev", *_depends("libstd-rust-web-dev", "libstd-rust-web-")]
+    packages += _depends(packages[-1], "libllvm")
+    problem = _run(["apt-get", "download", *packages], cwd=unpacked)
+    for package in unpacked.glob("*.deb"):
+        what = "./usr/src/*/library" if package.name.startswith("rust-web-src") else "./usr"
+        extract = f"dpkg --fsys-tarfile {package} | tar --extract --wildcards --directory {unpacked} '{what}'"
+        problem = problem or _run(["sh", "-c", extract])
+        package.unlink()
+    if problem is None:
+        sources = next((unpacked / "usr" / "src").glob("rustc-*"))
+        link = unpacked / "usr" / "lib" / "rustlib" / "src" / "rust"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(pathlib.Path("../../../src") / sources.name)
+        # Whole, or not there.
+        (unpacked / "usr").rename(folder / "usr")
+    shutil.rmtree(unpacked)
+    return f"a compiler for ARM could not be unpacked ({problem})" if problem else None
+
+
+def _compiles_for_arm():
+    """Whether the compiler has core for ARM, or its own sources."""
+    try:
+        sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    folder = pathlib.Path(sysroot.strip()) / "lib" / "rustlib"
+    return (folder / ARM).exists() or (folder / "src" / "rust" / "library" / "core").exists()
+
+
+def _depends(package, prefix):
+    """Packages of such a name that a Debian package needs."""
+    result = subprocess.run(["apt-cache", "depends", package], capture_output=True, text=True, check=False)
+    names = (line.removeprefix("  Depends: ") for line in result.stdout.splitlines() if line.startswith("  Depends: "))
+    return [name for name in names if name.startswith(prefix)]
 
 
 def nginx(root):
