@@ -350,6 +350,13 @@ fn docs(context: &Context<'_>) -> Verdict {
 /// Lints what is a workspace of its own for the sake of its dependencies or profile, and measures the client.
 fn embedded(context: &Context<'_>) -> Verdict {
     const EXAMPLE: &str = "crates/embedded/examples/embassy/Cargo.toml";
+    const FIRMWARE: &str = "crates/embedded/examples/cortex-m/Cargo.toml";
+    for manifest in [EXAMPLE, FIRMWARE] {
+        let mut format = context.cargo(&["fmt", "--manifest-path", manifest, "--", "--check"]);
+        if let Err(reason) = run(&mut format) {
+            return Verdict::Failed(reason);
+        }
+    }
     let mut fetch = context.cargo(&["fetch", "--quiet", "--locked", "--manifest-path", EXAMPLE]);
     match fetch.output() {
         Ok(output) if output.status.success() => {

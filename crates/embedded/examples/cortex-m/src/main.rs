@@ -67,7 +67,11 @@ impl Meter {
 
     fn place(&self) -> &'static core::ffi::CStr {
         let [even, odd] = PLACES;
-        if self.saving % 2 == 0 { even } else { odd }
+        if self.saving.is_multiple_of(2) {
+            even
+        } else {
+            odd
+        }
     }
 
     /// Reads `place` into `saved`; `None` if no session can be restored out of it.
@@ -147,7 +151,7 @@ async fn run() -> ! {
     };
     loop {
         if let Err(error) = live(&mut session, &mut meter).await {
-            let _ = hprintln!("{}", error);
+            hprintln!("{}", error);
         }
         until(Time(now().0 + PAUSE_MS)).await;
     }
@@ -174,7 +178,7 @@ async fn live(session: &mut Session<'_>, meter: &mut Meter) -> Result<(), Error<
     let (mut client, accepted) = match select(connecting, patience).await {
         Either::First(connected) => connected?,
         Either::Second(()) => {
-            let _ = hprintln!("nobody answers");
+            hprintln!("nobody answers");
             return Ok(());
         }
     };
@@ -241,8 +245,6 @@ fn main() -> ! {
 /// Whoever watches the board sees that it fell, and where.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let _ = hprintln!("{}", info);
-    loop {
-        cortex_m::asm::udf();
-    }
+    hprintln!("{}", info);
+    cortex_m::asm::udf()
 }
