@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -128,6 +129,10 @@ impl BanBook for Book<'_> {
         let length = length.unwrap_or_else(|| self.lockout.settings().ban);
         self.banned.push(subject.clone());
         self.lockout.ban(self.now, subject, length)
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.lockout.is_exempt(address)
     }
 
     fn lift(&mut self, subject: &Subject) -> bool {
