@@ -414,17 +414,13 @@ impl Control {
             PeerAddress::Ip(address) => Some(address),
             PeerAddress::Unix(_) => None,
         };
+        let origin = Origin {
+            listener: Arc::clone(&listener.settings),
+            address,
+        };
         self.place(Arrival {
             wrapping: listener.loaded.wrapping.clone(),
-            layers: None,
-            identity: None,
-            stream,
-            origin: Origin {
-                listener: Arc::clone(&listener.settings),
-                address,
-            },
-            seat,
-            bytes: Vec::new(),
+            ..Arrival::new(stream, origin, seat)
         });
     }
 }
