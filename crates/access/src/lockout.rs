@@ -332,7 +332,9 @@ impl<S: BuildHasher> Lockout<S> {
         (self.addresses.len(), self.users.len())
     }
 
-    fn is_exempt(&self, address: IpAddr) -> bool {
+    /// Whether an address is never banned.
+    #[must_use]
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
         self.settings
             .exempt
             .iter()

@@ -69,6 +69,14 @@ enum Waits {
     Certain,
 }
 
+/// What first acknowledges a message of QoS 1 or 2.
+pub(crate) const fn first_ack(qos: QoS) -> AckKind {
+    match qos {
+        QoS::ExactlyOnce => AckKind::PubRec,
+        QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
+    }
+}
+
 impl Shard {
     /// A whole PUBLISH, at the beginning of `bytes`.
     #[inline]
@@ -253,10 +261,7 @@ impl Shard {
         match (publish.packet_id, verdict) {
             (None, Verdict::Drop(_) | Verdict::Refuse) => {}
             (Some(id), Verdict::Refuse) => {
-                let kind = match publish.qos {
-                    QoS::ExactlyOnce => AckKind::PubRec,
-                    QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
-                };
+                let kind = first_ack(publish.qos);
                 return self.refuse_publish(step, key, kind, id);
             }
             (None, Verdict::Take) => {
@@ -266,10 +271,7 @@ impl Shard {
                 self.route_known(step, &mut delivery, known, Asked::Unasked);
             }
             (Some(id), Verdict::Drop(reason)) => {
-                let kind = match publish.qos {
-                    QoS::ExactlyOnce => AckKind::PubRec,
-                    QoS::AtMostOnce | QoS::AtLeastOnce => AckKind::PubAck,
-                };
+                let kind = first_ack(publish.qos);
                 self.acknowledge(step, key, kind, id, reason, Waits::No);
             }
             (Some(id), Verdict::Take) if publish.qos == QoS::ExactlyOnce => {

@@ -14,6 +14,7 @@ use crate::message::{Message, MessageView};
 use crate::persist;
 use crate::persist::journal::HeldPacket;
 use crate::persist::records::{CopyTo, Holding};
+use crate::publish::first_ack;
 use crate::queue::{Loaded, Oldest, Queued, Stored, SubscriptionIds};
 use crate::route::{GroupId, SessionRef};
 use crate::session::Session;
@@ -349,11 +350,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let kind = if qos == QoS::ExactlyOnce {
-            AckKind::PubRec
-        } else {
-            AckKind::PubAck
-        };
+        let kind = first_ack(qos);
         if let Acked::Finished(Some(queued)) = session.outgoing.acknowledge(kind, id, true) {
             let size = queued.message.size();
             session.outgoing_bytes -= size;

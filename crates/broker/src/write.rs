@@ -35,6 +35,22 @@ impl Form<'_> {
             | self.qos.bits() << 1
             | self.retain as u8
     }
+
+    /// Appends an encoded PUBLISH, with this first byte, and this packet identifier at `id_at`.
+    #[inline]
+    fn append_as(&self, buffer: &mut Vec<u8>, packet: &[u8], id_at: usize) {
+        let start = buffer.len();
+        buffer.extend_from_slice(packet);
+        if let Some(first) = buffer.get_mut(start) {
+            *first = self.first_byte();
+        }
+        let id_at = start + id_at;
+        if let Some(id) = self.packet_id
+            && let Some(place) = buffer.get_mut(id_at..id_at + 2)
+        {
+            place.copy_from_slice(&id.get().to_be_bytes());
+        }
+    }
 }
 
 /// What became of a copy that was to be written.
@@ -170,17 +186,7 @@ impl Conn {
         form: &Form<'_>,
     ) -> Written {
         self.write(pool, dirty, |buffer| {
-            let start = buffer.len();
-            buffer.extend_from_slice(raw.packet);
-            if let Some(first) = buffer.get_mut(start) {
-                *first = form.first_byte();
-            }
-            let id_at = start + raw.id_at;
-            if let Some(id) = form.packet_id
-                && let Some(place) = buffer.get_mut(id_at..id_at + 2)
-            {
-                place.copy_from_slice(&id.get().to_be_bytes());
-            }
+            form.append_as(buffer, raw.packet, raw.id_at);
             true
         });
         Written::Yes
@@ -223,17 +229,7 @@ impl Conn {
             shared.id_at = 1 + length_bytes + 2 + view.topic.len();
         }
         self.write(pool, dirty, |buffer| {
-            let start = buffer.len();
-            buffer.extend_from_slice(&shared.bytes);
-            if let Some(first) = buffer.get_mut(start) {
-                *first = form.first_byte();
-            }
-            let id_at = start + shared.id_at;
-            if let Some(id) = form.packet_id
-                && let Some(place) = buffer.get_mut(id_at..id_at + 2)
-            {
-                place.copy_from_slice(&id.get().to_be_bytes());
-            }
+            form.append_as(buffer, &shared.bytes, shared.id_at);
             true
         });
         Written::Yes

@@ -1,6 +1,7 @@
-//! Having enough descriptors, and one in reserve for when there are not.
+//! Having enough descriptors, and some in reserve for when there are not.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -30,11 +31,17 @@ pub fn raise_descriptor_limit() -> Option<DescriptorLimit> {
     Some(DescriptorLimit { soft, hard })
 }
 
-/// One descriptor kept back, so that a connection can still be accepted, and closed, when all others
-/// are in use.
+/// Descriptors that connections do not get, as far as that is an eighth of all at most: files have to be
+/// opened while clients would take whatever there is.
+const KEPT_BACK: u64 = 16;
+
+/// Descriptors kept back from connections: the last of those that this process may have, for its files, and
+/// one so that a connection can still be accepted, and closed, when all others are in use.
 #[derive(Debug)]
 pub struct DescriptorReserve {
     spare: Option<UnixDatagram>,
+    /// Descriptors from this number on are not for connections.
+    first_kept: u64,
 }
 
 impl DescriptorReserve {
@@ -45,7 +52,20 @@ impl DescriptorReserve {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             spare: Some(UnixDatagram::unbound()?),
+            first_kept: first_kept(),
         })
+    }
+
+    /// Whether a connection got one of the descriptors that are kept back: the system gives the lowest that
+    /// is free.
+    pub(crate) fn keeps_back(&mut self, connection: &impl AsFd) -> bool {
+        let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(0);
+        if number < self.first_kept {
+            return false;
+        }
+        // The limit may have been raised since.
+        self.first_kept = first_kept();
+        number >= self.first_kept
     }
 
     /// Runs `step` with one more descriptor free, and takes it back after.
@@ -61,6 +81,11 @@ impl DescriptorReserve {
         self.spare = UnixDatagram::unbound().ok();
         Some(result)
     }
+}
+
+/// The lowest descriptor that is kept back under the limit that holds now.
+fn first_kept() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft - KEPT_BACK.min(soft / 8))
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ pub enum AcceptState {
     /// Some may wait. The poller will not report them again: call again, after the other sockets
     /// have had their turn.
     More,
-    /// There are no descriptors (or memory) for more. Those that could be were accepted and closed,
-    /// so that they need not wait for an answer. Serve what is there, say so in the log once, and
+    /// There are no descriptors (or memory) for more, but for those that the [`DescriptorReserve`] keeps
+    /// back. Those that could be were accepted and closed, so that they need not wait for an answer. Serve what is there, say so in the log once, and
     /// call again a little later: the poller will not report it.
     Exhausted,
 }
@@ -253,16 +253,23 @@ impl Listener {
         };
         for tried in 0..most {
             match self.accept_one() {
+                // To be dropped is to be closed.
+                Ok(connection) if reserve.keeps_back(&connection.stream) => {
+                    report.state = AcceptState::Exhausted;
+                    report.turned_away += 1;
+                }
                 Ok(connection) => accepted.push(connection),
                 Err(error) => match Fault::of(&error) {
                     Fault::NoneWaits => {
-                        report.state = AcceptState::Drained;
+                        if report.state == AcceptState::More {
+                            report.state = AcceptState::Drained;
+                        }
                         break;
                     }
                     Fault::Passing => report.aborted += 1,
                     Fault::Exhausted => {
                         report.state = AcceptState::Exhausted;
-                        report.turned_away = self.turn_away(most - tried, reserve);
+                        report.turned_away += self.turn_away(most - tried, reserve);
                         break;
                     }
                     Fault::Fatal => return Err(error),

@@ -1,13 +1,33 @@
 //! How much memory this process has, and how much it can have.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of this process that are in memory; `None` where the system does not say.
-#[must_use]
-pub fn resident() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    kibibytes(&status, "VmRSS:")
+/// Tells how many bytes of this process are in memory. It holds one descriptor, so that it can tell when
+/// there are no others.
+#[derive(Debug)]
+pub struct Resident(File);
+
+impl Resident {
+    /// Opens the system's account of the calling process; after a fork it still is that of the parent.
+    ///
+    /// # Errors
+    /// Those of the system for opening a file; [`io::ErrorKind::NotFound`] where it has no such account.
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/self/status").map(Self)
+    }
+
+    /// Bytes of the process that are in memory; `None` if the system does not say.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        // Its line comes within the first 1,000 bytes.
+        let mut status = [0; 4096];
+        let length = self.0.read_at(&mut status, 0).ok()?;
+        let status = String::from_utf8_lossy(status.get(..length)?);
+        kibibytes(&status, "VmRSS:")
+    }
 }
 
 /// Bytes that this process can have: those of the machine, or of its control group if that has fewer; `None`
@@ -73,13 +93,36 @@ fn group_limit(groups: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::resource::{Resource, setrlimit};
+
     use super::*;
+    use crate::testing::in_own_process;
 
     #[test]
     fn this_process_has_memory_and_less_than_there_is() {
-        let (resident, available) = (resident().unwrap(), available().unwrap());
-        assert!(resident > 100_000 && resident < available);
+        let resident = Resident::open().unwrap();
+        let before = resident.bytes().unwrap();
+        assert!(before > 100_000 && before < available().unwrap());
+        let more = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(
+            resident.bytes().unwrap() > before + (32 << 20),
+            "it is read anew"
+        );
+        drop(more);
         give_back();
+    }
+
+    #[test]
+    fn memory_is_told_when_there_are_no_descriptors() {
+        if !in_own_process("memory::tests::memory_is_told_when_there_are_no_descriptors") {
+            return;
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+        let resident = Resident::open().unwrap();
+        let mut hoard = Vec::new();
+        hoard.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+        assert!(Resident::open().is_err());
+        assert!(resident.bytes().is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod failures;
 pub(crate) mod files;
 mod gate;
 mod guard;
+mod handshakes;
 mod http;
 mod kept_secret;
 mod logins;

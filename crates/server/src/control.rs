@@ -4,6 +4,7 @@
 mod limits;
 mod listeners;
 mod reload;
+mod shortage;
 mod transport;
 
 use std::sync::Arc;

@@ -89,6 +89,21 @@ pub(crate) struct Arrival {
     pub(crate) identity: Option<Box<Identity>>,
 }
 
+impl Arrival {
+    /// A connection of which nothing is known yet, without layers.
+    pub(crate) const fn new(stream: Stream, origin: Origin, seat: Seat) -> Self {
+        Self {
+            stream,
+            origin,
+            seat,
+            bytes: Vec::new(),
+            wrapping: None,
+            layers: None,
+            identity: None,
+        }
+    }
+}
+
 impl WorkerMail {
     /// What it holds in memory, roughly, in bytes.
     pub(crate) fn size(&self) -> usize {

@@ -390,6 +390,12 @@ impl Wrapping {
         (client != peer.ip().to_canonical()).then(|| SocketAddr::new(client, 0))
     }
 
+    /// Whether the handshake judges a pre-shared key.
+    pub(crate) fn uses_keys(&self) -> bool {
+        let tls = self.layers.tls.as_ref();
+        tls.is_some_and(|tls| tls.uses_keys())
+    }
+
     /// The user name in the client's certificate, or the identity of its key, or in what the proxy says of it.
     pub(crate) fn user_name(&self, tls: Option<&Tls>, proxied: Option<&str>) -> Option<Arc<str>> {
         let kind = self.certificate_name?;

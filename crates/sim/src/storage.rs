@@ -32,7 +32,8 @@ pub(crate) struct Storage {
     /// Where the last record lies that is known to be safe.
     last: Option<Place>,
     checkpoint: Checkpoint,
-    pub(crate) checkpoints: u64,
+    /// Checkpoints that came to their end.
+    checkpoints: u64,
     /// When the ledger was last swept.
     swept: Millis,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::json::{self, Object, ReadError};
+use super::json::{self, Object, ReadError, take_member};
 use crate::passwords::Verifier;
 
 use super::password;
@@ -152,7 +152,7 @@ pub fn set_password_in_file(
         })
         .ok_or_else(not_found)?;
     for name in ["encoded_password", "password", "salt", "iterations"] {
-        take(client, name);
+        take_member(client, name);
     }
     add_hash(client, verifier);
     Ok(format!("{root:#}\n"))
@@ -175,8 +175,8 @@ impl Reader {
         self.state.change_index = json::long(&root, "changeIndex")
             .map_err(|_| path.member("changeIndex").error("it must be a number"))?
             .unwrap_or(0);
-        take(&mut root, "changeIndex");
-        if let Some(defaults) = take(&mut root, "defaultACLAccess") {
+        take_member(&mut root, "changeIndex");
+        if let Some(defaults) = take_member(&mut root, "defaultACLAccess") {
             self.defaults(&path.member("defaultACLAccess"), defaults)?;
         }
         // Roles first, then clients: the others refer to them.
@@ -186,7 +186,7 @@ impl Reader {
             ("groups", Self::group),
         ] {
             let path = &path.member(name);
-            for (index, object) in objects(path, take(&mut root, name))?
+            for (index, object) in objects(path, take_member(&mut root, name))?
                 .into_iter()
                 .enumerate()
             {
@@ -194,7 +194,7 @@ impl Reader {
             }
         }
         let path = &path.member("anonymousGroup");
-        if let Some(name) = text(path, take(&mut root, "anonymousGroup"))? {
+        if let Some(name) = text(path, take_member(&mut root, "anonymousGroup"))? {
             if self.state.groups.contains_key(&name) {
                 self.state.anonymous_group = Some(name);
             } else if !name.is_empty() {
@@ -230,7 +230,7 @@ impl Reader {
         role.allow_wildcard_subs = boolean(path, &mut object, "allowwildcardsubs")?.unwrap_or(true);
         let mut lists = AclLists::default();
         let acls_path = &path.member("acls");
-        let acls = objects(acls_path, take(&mut object, "acls"))?;
+        let acls = objects(acls_path, take_member(&mut object, "acls"))?;
         for (index, acl) in acls.into_iter().enumerate() {
             self.acl(&acls_path.element(index), acl, &mut role, &mut lists)?;
         }
@@ -256,9 +256,9 @@ impl Reader {
             role.unknown_acls.push(Value::Object(object));
             return Ok(());
         };
-        take(&mut object, "acltype");
+        take_member(&mut object, "acltype");
         let topic_path = &path.member("topic");
-        let Some(topic) = text(topic_path, take(&mut object, "topic"))? else {
+        let Some(topic) = text(topic_path, take_member(&mut object, "topic"))? else {
             return Err(topic_path.error("it is missing"));
         };
         if topic.is_empty() {
@@ -294,7 +294,10 @@ impl Reader {
             return Ok(());
         }
         let account = Account {
-            client_id: text(&path.member("clientid"), take(&mut object, "clientid"))?,
+            client_id: text(
+                &path.member("clientid"),
+                take_member(&mut object, "clientid"),
+            )?,
             text: texts(path, &mut object)?,
             disabled: boolean(path, &mut object, "disabled")?.unwrap_or(false),
             password: self.password(path, &mut object)?,
@@ -308,7 +311,7 @@ impl Reader {
 
     fn password(&mut self, path: &Path<'_>, object: &mut Object) -> Result<Password, LoadError> {
         let encoded_path = &path.member("encoded_password");
-        let encoded = text(encoded_path, take(object, "encoded_password"))?;
+        let encoded = text(encoded_path, take_member(object, "encoded_password"))?;
         let password = text(
             &path.member("password"),
             json::member(object, "password").cloned(),
@@ -318,7 +321,7 @@ impl Reader {
             .map_err(|_| path.member("iterations").error("it must be a number"))?;
         if let Some(encoded) = encoded {
             for name in ["password", "salt", "iterations"] {
-                take(object, name);
+                take_member(object, name);
             }
             return Ok(match Verifier::parse(&encoded) {
                 Ok(verifier) => Password::Hash(verifier),
@@ -341,7 +344,7 @@ impl Reader {
             }
         };
         for name in ["password", "salt", "iterations"] {
-            take(object, name);
+            take_member(object, name);
         }
         Ok(Password::Hash(verifier))
     }
@@ -355,7 +358,7 @@ impl Reader {
             return Ok(());
         }
         let clients_path = &path.member("clients");
-        let clients = objects(clients_path, take(&mut object, "clients"))?;
+        let clients = objects(clients_path, take_member(&mut object, "clients"))?;
         let group = Group {
             text: texts(path, &mut object)?,
             roles: self.role_names(path, &mut object)?,
@@ -382,7 +385,7 @@ impl Reader {
     fn role_names(&mut self, path: &Path<'_>, object: &mut Object) -> Result<Ranked, LoadError> {
         let path = &path.member("roles");
         let mut roles = Ranked::default();
-        for (index, mut role) in objects(path, take(object, "roles"))?
+        for (index, mut role) in objects(path, take_member(object, "roles"))?
             .into_iter()
             .enumerate()
         {
@@ -408,7 +411,7 @@ impl Reader {
         member: &str,
     ) -> Result<Option<String>, LoadError> {
         let path = &path.member(member);
-        let Some(name) = text(path, take(object, member))? else {
+        let Some(name) = text(path, take_member(object, member))? else {
             return Err(path.error("it is missing"));
         };
         if name.is_empty() {
@@ -417,19 +420,6 @@ impl Reader {
         }
         Ok(Some(name))
     }
-}
-
-/// Takes a member out of an object; what stays in it is unknown.
-fn take(object: &mut Object, name: &str) -> Option<Value> {
-    let key = if object.contains_key(name) {
-        name.to_owned()
-    } else {
-        object
-            .keys()
-            .find(|key| key.eq_ignore_ascii_case(name))?
-            .clone()
-    };
-    object.shift_remove(&key)
 }
 
 fn text(path: &Path<'_>, value: Option<Value>) -> Result<Option<String>, LoadError> {
@@ -442,16 +432,16 @@ fn text(path: &Path<'_>, value: Option<Value>) -> Result<Option<String>, LoadErr
 
 fn texts(path: &Path<'_>, object: &mut Object) -> Result<Texts, LoadError> {
     Ok(Texts {
-        name: text(&path.member("textname"), take(object, "textname"))?,
+        name: text(&path.member("textname"), take_member(object, "textname"))?,
         description: text(
             &path.member("textdescription"),
-            take(object, "textdescription"),
+            take_member(object, "textdescription"),
         )?,
     })
 }
 
 fn boolean(path: &Path<'_>, object: &mut Object, name: &str) -> Result<Option<bool>, LoadError> {
-    match take(object, name) {
+    match take_member(object, name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(value)),
         Some(_) => Err(path.member(name).error("it must be true or false")),
@@ -461,7 +451,7 @@ fn boolean(path: &Path<'_>, object: &mut Object, name: &str) -> Result<Option<bo
 fn rank(path: &Path<'_>, object: &mut Object, unset: i32) -> Result<i32, LoadError> {
     let rank = json::integer(object, "priority")
         .map_err(|_| path.member("priority").error("it must be a number"))?;
-    take(object, "priority");
+    take_member(object, "priority");
     Ok(priority(rank, unset))
 }
 

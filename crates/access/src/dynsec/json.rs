@@ -63,15 +63,22 @@ pub(super) fn member<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
 
 /// The same, to change it.
 pub(super) fn member_mut<'a>(object: &'a mut Object, name: &str) -> Option<&'a mut Value> {
-    let key = if object.contains_key(name) {
-        name.to_owned()
-    } else {
-        object
-            .keys()
-            .find(|key| key.eq_ignore_ascii_case(name))?
-            .clone()
-    };
+    let key = key(object, name)?;
     object.get_mut(&key)
+}
+
+/// The same, to take it out.
+pub(super) fn take_member(object: &mut Object, name: &str) -> Option<Value> {
+    let key = key(object, name)?;
+    object.shift_remove(&key)
+}
+
+fn key(object: &Object, name: &str) -> Option<String> {
+    if object.contains_key(name) {
+        return Some(name.to_owned());
+    }
+    let mut keys = object.keys();
+    keys.find(|key| key.eq_ignore_ascii_case(name)).cloned()
 }
 
 /// A value of another type than the one that was asked for.

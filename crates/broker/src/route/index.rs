@@ -237,11 +237,8 @@ impl<L: Leaf> Index<L> {
         let mut found: SmallVec<[(Shape, &'a L); 16]> = SmallVec::new();
         let mut keep = |shape, leaf| found.push((shape, leaf));
         self.shapes.visit(looks, &mut keep);
-        if let Some(leaf) = self.exact.find(topic.as_bytes(), topic_hash) {
-            let depth = topic.bytes().filter(|&byte| byte == b'/').count() + 1;
-            keep(Shape::default().then(depth, Step::End), leaf);
-        }
-        if !self.root.is_bare() {
+        let has_trie = !self.root.is_bare();
+        if has_trie {
             scratch.clear();
             self.descend(
                 ROOT,
@@ -252,9 +249,16 @@ impl<L: Leaf> Index<L> {
                 scratch,
                 &mut keep,
             );
+        }
+        // Here as in `visit`.
+        if let Some(leaf) = self.exact.find(topic.as_bytes(), topic_hash) {
+            let depth = topic.bytes().filter(|&byte| byte == b'/').count() + 1;
+            keep(Shape::default().then(depth, Step::End), leaf);
+        }
+        if has_trie {
             self.visit_later(topic, hashing, scratch, &mut keep);
         }
-        // Stable: filters that are too deep to differ are the trie's, which has found them in order.
+        // Stable: filters that are too deep to differ are in no table, and were found in order.
         found.sort_by_key(|&(shape, _)| shape);
         for (_, leaf) in found {
             each(leaf);

@@ -220,6 +220,16 @@ fn the_deepest_topic_is_routed_without_recursion() {
 }
 
 #[test]
+fn topics_too_deep_for_shapes_keep_the_order() {
+    let topic = "a/".repeat(40) + "a";
+    let below = format!("{topic}/#");
+    let plus = "a/".repeat(40) + "+";
+    // Enough of one shape for a table.
+    let filters = ["+/1", "+/2", "+/3", &topic, &plus, &below, "#"];
+    check(&filters, &topic, &[&below, &topic, &plus, "#"]);
+}
+
+#[test]
 fn matches_are_appended_and_cleared_by_the_caller() {
     let mut table = RoutingTable::new(7);
     table.subscribe("a/+", target(1, 0));

@@ -22,6 +22,7 @@ mod overlapping;
 mod persistence;
 mod publish_qos;
 mod retained;
+mod routing;
 mod session;
 mod shared;
 mod subscribe;

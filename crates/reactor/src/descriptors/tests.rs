@@ -44,3 +44,25 @@ fn the_reserve_frees_one_descriptor_for_a_step_and_takes_it_back() {
     drop(kept);
     assert!(reserve.lend(|| ()).is_some());
 }
+
+#[test]
+fn the_last_descriptors_are_kept_back_until_the_limit_is_raised() {
+    if !in_own_process(
+        "descriptors::tests::the_last_descriptors_are_kept_back_until_the_limit_is_raised",
+    ) {
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 256).unwrap();
+    let mut reserve = DescriptorReserve::new().unwrap();
+    let mut hoard: Vec<UnixDatagram> = Vec::new();
+    hoard.extend(std::iter::from_fn(|| UnixDatagram::unbound().ok()));
+    let count = |reserve: &mut DescriptorReserve| {
+        hoard
+            .iter()
+            .filter(|socket| reserve.keeps_back(socket))
+            .count()
+    };
+    assert_eq!(count(&mut reserve), 8, "an eighth");
+    setrlimit(Resource::RLIMIT_NOFILE, 256, 256).unwrap();
+    assert_eq!(count(&mut reserve), 0);
+}

@@ -334,6 +334,38 @@ fn without_descriptors_connections_are_turned_away_and_later_ones_served() {
 }
 
 #[test]
+fn connections_leave_descriptors_for_files() {
+    if !in_own_process("listener::tests::connections_leave_descriptors_for_files") {
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let mut listener = loopback();
+    let mut reserve = DescriptorReserve::new().unwrap();
+    // The clients have their descriptors before the limit is near, as those of other machines.
+    let mut clients: Vec<_> = (0..10)
+        .map(|_| TcpStream::connect(ip(&listener)).unwrap())
+        .collect();
+    let mut hoard: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    // As many are free as are kept back, and one more.
+    hoard.truncate(hoard.len() - 9);
+    let mut accepted = Vec::new();
+    let mut turned_away = 0;
+    eventually(|| {
+        let report = listener.accept(16, &mut reserve, &mut accepted).unwrap();
+        turned_away += report.turned_away;
+        (turned_away + accepted.len() == clients.len()).then_some(())
+    });
+    assert_eq!((accepted.len(), turned_away), (1, 9));
+    for client in clients.iter_mut().skip(1) {
+        assert!(is_closed(&client.read(&mut [0; 8])));
+    }
+    let files: Vec<_> = (0..8)
+        .map(|_| fs::File::open("/dev/null").unwrap())
+        .collect();
+    assert_eq!(files.len(), 8);
+}
+
+#[test]
 fn a_batch_of_turning_away_is_bounded_too() {
     if !in_own_process("listener::tests::a_batch_of_turning_away_is_bounded_too") {
         return;

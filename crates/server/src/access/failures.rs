@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,12 +44,20 @@ impl Failures {
     /// The refusal of somebody who is banned. It is told at once, since it costs nothing, and counts for
     /// nothing.
     pub(super) fn check(&self, now: Duration, who: &Who) -> Option<Refused> {
-        let ban = self
-            .lock()
-            .check(now, who.address, who.user_name.as_deref())?;
-        let left = ban.until.saturating_sub(now).as_secs() + 1;
-        let why = format!("{} is banned for {left} s more", ban.subject);
+        let why = self.ban(now, who.address, who.user_name.as_deref())?;
         Some(Refused::new("auth_fail_max", why))
+    }
+
+    /// The words of the ban that somebody is under.
+    pub(super) fn ban(
+        &self,
+        now: Duration,
+        address: Option<IpAddr>,
+        user_name: Option<&str>,
+    ) -> Option<String> {
+        let ban = self.lock().check(now, address, user_name)?;
+        let left = ban.until.saturating_sub(now).as_secs() + 1;
+        Some(format!("{} is banned for {left} s more", ban.subject))
     }
 
     /// The bans, for administrators.
@@ -90,10 +99,21 @@ impl Failures {
         refused: &Refused,
         logger: &Logger,
     ) -> Duration {
+        self.failed_as(who.user_name.as_deref(), now, who, refused, logger)
+    }
+
+    /// The same where the name that was said need not be that of the user whom this counts for.
+    pub(super) fn failed_as(
+        &self,
+        user_name: Option<&str>,
+        now: Duration,
+        who: &Who,
+        refused: &Refused,
+        logger: &Logger,
+    ) -> Duration {
         let Some(tried) = &refused.tried else {
             return Duration::ZERO;
         };
-        let user_name = who.user_name.as_deref();
         let failed = self.lock().failed(now, who.address, user_name, tried);
         logger.log(Kind::Notice, line(who, refused, failed.failures));
         for ban in &failed.bans {
@@ -128,6 +148,10 @@ impl BanBook for Book<'_> {
         let length = length.unwrap_or_else(|| self.lockout.settings().ban);
         self.banned.push(subject.clone());
         self.lockout.ban(self.now, subject, length)
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.lockout.is_exempt(address)
     }
 
     fn lift(&mut self, subject: &Subject) -> bool {

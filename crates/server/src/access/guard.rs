@@ -42,7 +42,7 @@ const ASK_TIME: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Judges all logins. Shared by the workers, the control thread and the threads that check passwords.
-pub(crate) struct Guard(Arc<Inner>);
+pub(crate) struct Guard(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     gates: RwLock<Gates>,

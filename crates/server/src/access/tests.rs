@@ -13,6 +13,7 @@ use midge_broker::{
 };
 use midge_codec::{ReasonCode, Version};
 use midge_reactor::{Bounds, Clock, Mailbox, Poller};
+use midge_transport::tls::{CertificateFault, TlsError};
 use tempfile::TempDir;
 
 use super::attempt::{Refused, Who};
@@ -357,6 +358,42 @@ fn a_banned_address_is_refused_before_anything_is_checked_until_the_ban_ends() {
     }
     let (reason, _) = refused(rig.judge(conn, connect("bob", "pencil")).unwrap());
     assert_eq!(reason, ReasonCode::NOT_AUTHORIZED);
+}
+
+#[test]
+fn guesses_in_a_handshake_count_and_what_cannot_be_guessed_does_not() {
+    let rig = Rig::new();
+    let conns = connections::<4>();
+    let origin = Origin {
+        listener: Arc::new(Listener::default()),
+        address: Some(address()),
+    };
+    let fails = |conn: ConnId, error: &TlsError| rig.guard.note_handshake(0, conn, &origin, error);
+    let ban = || rig.guard.ban_of(address().ip());
+    for conn in conns {
+        fails(conn, &TlsError::Certificate(CertificateFault::Expired));
+        fails(conn, &TlsError::Certificate(CertificateFault::UnknownCa));
+        fails(conn, &TlsError::Certificate(CertificateFault::Missing));
+        fails(conn, &TlsError::Misbehaved("garbage".into()));
+        fails(conn, &TlsError::NoKey);
+        // The same again is no other guess.
+        fails(conn, &TlsError::UnknownIdentity("mallory".into()));
+    }
+    assert_eq!(ban(), None);
+    fails(conns[0], &TlsError::WrongKey("alice".into()));
+    assert_eq!(ban(), None);
+    fails(conns[1], &TlsError::WrongKey("alice".into()));
+    let words = ban().unwrap();
+    assert!(
+        words.starts_with("address 192.0.2.7 is banned for "),
+        "{words}"
+    );
+    // A user of that name has nothing to do with it.
+    let elsewhere = Some("198.51.100.1".parse().unwrap());
+    assert_eq!(
+        rig.guard.0.failures.ban(secs(1), elsewhere, Some("alice")),
+        None
+    );
 }
 
 fn wrong(password: &str) -> Refused {

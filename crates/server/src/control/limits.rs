@@ -1,12 +1,13 @@
 //! Limits that the control thread watches over, memory above all.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use midge_broker::{Limit, Time};
-use midge_reactor::memory;
+use midge_reactor::memory::{self, Resident};
 
 use super::Control;
 use crate::config::MemoryLimit;
@@ -30,6 +31,8 @@ pub(crate) struct MemoryWatch {
     look_at_ms: Option<u64>,
     give_back_at_ms: u64,
     is_pressed: bool,
+    /// Opened at the first look, which is after a daemon has forked.
+    resident: Option<Resident>,
 }
 
 /// What has changed.
@@ -49,6 +52,21 @@ impl MemoryWatch {
         self.limit = limit;
         // Also without a limit: it is to be known how much there is.
         self.look_at_ms = Some(0);
+    }
+
+    /// Bytes in memory; `None` if the system does not say.
+    ///
+    /// # Errors
+    /// Those for opening the system's account, which can pass.
+    fn resident(&mut self) -> io::Result<Option<u64>> {
+        let resident = match self.resident.take() {
+            Some(resident) => resident,
+            None => match Resident::open() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                opened => opened?,
+            },
+        };
+        Ok(self.resident.insert(resident).bytes())
     }
 
     /// Notes how much memory is resident. Pressure goes a twentieth below where it begins, so that it does
@@ -114,20 +132,30 @@ impl Control {
         if self.memory.look_at_ms.is_none_or(|at| now < at) {
             return;
         }
-        let Some(mut resident) = memory::resident() else {
-            if self.memory.limit.is_some() {
-                let text = "Warning: memory_limit has no effect: this system does not tell how much \
-                            memory a process has.";
-                self.logger.log(Kind::Warning, text);
+        let mut resident = match self.memory.resident() {
+            Ok(Some(resident)) => resident,
+            Ok(None) => {
+                if self.memory.limit.is_some() {
+                    let text = "Warning: memory_limit has no effect: this system does not tell how much \
+                                memory a process has.";
+                    self.logger.log(Kind::Warning, text);
+                }
+                self.memory.look_at_ms = None;
+                return;
             }
-            self.memory.look_at_ms = None;
-            return;
+            // There may be descriptors again.
+            Err(_) => {
+                self.memory.look_at_ms = Some(now + LOOK_MS_MAX);
+                return;
+            }
         };
         let limit = self.memory.limit.unwrap_or(u64::MAX);
         if resident > limit - limit / 20 && now >= self.memory.give_back_at_ms {
             self.memory.give_back_at_ms = now + GIVE_BACK_MS;
             memory::give_back();
-            resident = memory::resident().unwrap_or(resident);
+            if let Ok(Some(less)) = self.memory.resident() {
+                resident = less;
+            }
         }
         self.shared.limits.set_resident(resident);
         let (kind, text) = match self.memory.note(now, resident) {

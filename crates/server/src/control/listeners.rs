@@ -11,6 +11,7 @@ use midge_reactor::{
     Key, ListenError, Listener, PeerAddress, listen,
 };
 
+use super::shortage::Shortage;
 use super::{Control, FIRST_LISTENER};
 use crate::config::{self, General, ListenerConfig, SocketDomain};
 use crate::log::{Kind, Logger};
@@ -25,9 +26,6 @@ const BATCH: usize = 256;
 /// While several connections come at a time they are gathered for so long: to wake this thread, and a worker,
 /// for each costs a third of all that a connection costs.
 const GATHER: Duration = Duration::from_micros(500);
-
-/// How long to wait for descriptors before trying again.
-const EXHAUSTED_MS: u64 = 100;
 
 /// A listener of the configuration, with its open sockets.
 pub(crate) struct OpenListener {
@@ -60,10 +58,7 @@ pub(crate) struct Opening<'a> {
 pub(crate) struct Accepting {
     reserve: DescriptorReserve,
     accepted: Vec<Accepted>,
-    /// Set while there are no descriptors: when to try again.
-    exhausted_until_ms: Option<u64>,
-    /// Connections closed at once since then.
-    turned_away: usize,
+    shortage: Shortage,
     /// The worker that is the first among equals.
     pub(super) turn: usize,
     /// When connections were accepted last.
@@ -79,8 +74,7 @@ impl Accepting {
         Self {
             reserve,
             accepted: Vec::new(),
-            exhausted_until_ms: None,
-            turned_away: 0,
+            shortage: Shortage::default(),
             turn: 0,
             last_accepted: None,
             is_gathering: false,
@@ -287,27 +281,32 @@ impl Control {
         }
     }
 
-    /// When to accept again without being told; now for connections that are known to wait.
+    /// When to accept again without being told, now for connections that are known to wait, or to tell that
+    /// a shortage is over.
     pub(super) fn next_accept_ms(&self) -> Option<u64> {
         let waits = |listener: &&OpenListener| listener.sockets.iter().any(|socket| socket.ready);
+        let shortage = &self.accepting.shortage;
         self.listeners
             .iter()
             .filter(waits)
             .map(|listener| {
                 let gate = listener.gate.opens_at_ms().unwrap_or(0);
-                gate.max(self.accepting.exhausted_until_ms.unwrap_or(0))
+                gate.max(shortage.retry_ms())
             })
+            .chain(shortage.ends_ms())
             .min()
     }
 
     /// Accepts a batch from each socket where connections wait.
     pub(super) fn accept_all(&mut self) {
         let now = self.clock.now_ms();
-        if self
-            .accepting
-            .exhausted_until_ms
-            .is_some_and(|until| now < until)
-        {
+        if let Some(turned_away) = self.accepting.shortage.end(now) {
+            let text = format!(
+                "Connections are accepted again; {turned_away} were turned away meanwhile."
+            );
+            self.logger.log(Kind::Notice, text);
+        }
+        if now < self.accepting.shortage.retry_ms() {
             return;
         }
         let mut accepted = 0;
@@ -349,9 +348,15 @@ impl Control {
             Ok(report) => {
                 socket.ready = report.state != AcceptState::Drained;
                 listener.gate.passed(accepting.accepted.len());
-                accepting.turned_away += report.turned_away;
-                let exhausted = report.state == AcceptState::Exhausted;
-                self.note_exhaustion(exhausted, now);
+                if report.state == AcceptState::Exhausted
+                    && accepting.shortage.note(now, report.turned_away)
+                {
+                    self.logger.log(
+                        Kind::Error,
+                        "Error: Unable to accept new connection, system socket count has been \
+                         exceeded. Try increasing \"ulimit -n\" or equivalent.",
+                    );
+                }
             }
             Err(error) => {
                 // Nothing else can be done than to go on with the other sockets.
@@ -371,32 +376,6 @@ impl Control {
         }
         self.accepting.accepted = accepted;
         count
-    }
-
-    /// Says once when descriptors run out, and once when there are some again.
-    fn note_exhaustion(&mut self, exhausted: bool, now: u64) {
-        let accepting = &mut self.accepting;
-        match (exhausted, accepting.exhausted_until_ms) {
-            (true, before) => {
-                accepting.exhausted_until_ms = Some(now + EXHAUSTED_MS);
-                if before.is_none() {
-                    self.logger.log(
-                        Kind::Error,
-                        "Error: Unable to accept new connection, system socket count has been \
-                         exceeded. Try increasing \"ulimit -n\" or equivalent.",
-                    );
-                }
-            }
-            (false, Some(_)) if !accepting.accepted.is_empty() => {
-                accepting.exhausted_until_ms = None;
-                let turned_away = std::mem::take(&mut accepting.turned_away);
-                let text = format!(
-                    "Connections are accepted again; {turned_away} were turned away meanwhile."
-                );
-                self.logger.log(Kind::Notice, text);
-            }
-            (false, _) => {}
-        }
     }
 
     /// Gives a connection its seat and its worker.
@@ -435,17 +414,13 @@ impl Control {
             PeerAddress::Ip(address) => Some(address),
             PeerAddress::Unix(_) => None,
         };
+        let origin = Origin {
+            listener: Arc::clone(&listener.settings),
+            address,
+        };
         self.place(Arrival {
             wrapping: listener.loaded.wrapping.clone(),
-            layers: None,
-            identity: None,
-            stream,
-            origin: Origin {
-                listener: Arc::clone(&listener.settings),
-                address,
-            },
-            seat,
-            bytes: Vec::new(),
+            ..Arrival::new(stream, origin, seat)
         });
     }
 }

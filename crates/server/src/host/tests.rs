@@ -74,18 +74,12 @@ impl Rig {
 
     fn connect(&self, worker: usize) -> UnixStream {
         let (ours, mut client) = UnixStream::pair().unwrap();
-        let arrival = Arrival {
-            identity: None,
-            wrapping: None,
-            layers: None,
-            stream: Stream::from_unix(ours).unwrap(),
-            origin: Origin {
-                listener: Arc::new(ListenerSettings::default()),
-                address: None,
-            },
-            seat: self.seats.take().unwrap(),
-            bytes: Vec::new(),
+        let origin = Origin {
+            listener: Arc::new(ListenerSettings::default()),
+            address: None,
         };
+        let stream = Stream::from_unix(ours).unwrap();
+        let arrival = Arrival::new(stream, origin, self.seats.take().unwrap());
         self.mail(worker, WorkerMail::Arrival(Box::new(arrival)));
         let connect = [
             b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01",

@@ -14,9 +14,9 @@ use midge_reactor::{Key, Sent};
 use midge_transport::websocket::{CloseCode, End};
 use midge_transport::{Layers, LayersEnd, Unwrapped};
 
-use super::Worker;
 use super::read::words;
 use super::sockets::Socket;
+use super::{Shared, Worker};
 use crate::log::Kind;
 use crate::tables::TurnTables;
 use crate::wrapping::Wrapping;
@@ -242,6 +242,14 @@ impl Socket {
 impl Worker {
     /// Makes the layers of a new connection; `false` when it is turned away.
     pub(super) fn wrap(&mut self, socket: &mut Socket, wrapping: &Arc<Wrapping>) -> bool {
+        let address = socket.origin.as_ref().and_then(|origin| origin.address);
+        if let Some(address) = address
+            && let Some(why) = ban_of(&self.shared, wrapping, address)
+        {
+            let line = || format!("Client connection from {address} denied: {why}.");
+            self.logger.log_with(Kind::Notice, line);
+            return false;
+        }
         match self.wrapper.accept(wrapping) {
             Ok(Some(layered)) => {
                 socket.layers = Some(layered);
@@ -285,16 +293,21 @@ impl Worker {
         reply.clear();
         let mut found = layered.layers.receive(wire, &mut inner, reply);
         let address = socket.origin.as_ref().and_then(|origin| origin.address);
+        let shared = &self.shared;
         let noted = layered.note(&mut found, address).and_then(|address| {
-            let is_admitted =
-                |address: &SocketAddr| self.shared.admits(address.ip(), self.core.now.0);
-            if address.as_ref().is_none_or(is_admitted) {
-                return Ok(address);
+            let Some(known) = address else {
+                return Ok(None);
+            };
+            if !shared.admits(known.ip(), self.core.now.0) {
+                let limit = Limit::AddressConnectRate;
+                shared.limits.reached(limit, self.core.now);
+                let why = "there are too many from its address (max_connect_rate_per_address)";
+                return Err(why.to_owned());
             }
-            self.shared
-                .limits
-                .reached(Limit::AddressConnectRate, self.core.now);
-            Err("there are too many from its address (max_connect_rate_per_address)".to_owned())
+            match ban_of(shared, &layered.wrapping, known) {
+                Some(why) => Err(why),
+                None => Ok(address),
+            }
         });
         layered.ended = match &noted {
             Err(why) => Some(Ended::Error(why.clone())),
@@ -311,6 +324,11 @@ impl Worker {
         {
             origin.address = Some(address);
             self.core.shard.set_address(conn, address);
+        }
+        if let (Some(LayersEnd::Tls(error)), Some(origin)) = (&found.ended, &socket.origin)
+            && noted.is_ok()
+        {
+            shared.guard.note_handshake(self.id, conn, origin, error);
         }
         socket.layers.take_if(|layered| layered.is_done());
         if !found.plain.is_empty() && noted.is_ok() {
@@ -415,6 +433,12 @@ impl Worker {
             .and_then(|(_, socket)| socket.layers.as_ref().map(|layered| layered.shown()))
             .unwrap_or_default()
     }
+}
+
+/// Why an address may not begin a handshake that judges its key.
+fn ban_of(shared: &Shared, wrapping: &Wrapping, address: SocketAddr) -> Option<String> {
+    let judges = wrapping.uses_keys();
+    judges.then(|| shared.guard.ban_of(address.ip())).flatten()
 }
 
 /// How the log is to tell of an end.

@@ -84,23 +84,25 @@ impl Rig {
         }
     }
 
+    /// A connection that is counted for the worker, to be mailed to it.
+    fn arrival(&mut self, stream: UnixStream, settings: ListenerSettings) -> Arrival {
+        let origin = Origin {
+            listener: Arc::new(settings),
+            address: None,
+        };
+        self.worker.count_load(ME);
+        let stream = Stream::from_unix(stream).unwrap();
+        Arrival::new(stream, origin, self.seats.take().unwrap())
+    }
+
     /// A connection that has just been accepted; gives the client's end, which does not block.
     fn connection(&mut self) -> UnixStream {
         let (ours, client) = UnixStream::pair().unwrap();
         client.set_nonblocking(true).unwrap();
         let arrival = Arrival {
-            identity: None,
             wrapping: self.wrapping.clone(),
-            layers: None,
-            stream: Stream::from_unix(ours).unwrap(),
-            origin: Origin {
-                listener: Arc::new(ListenerSettings::default()),
-                address: None,
-            },
-            seat: self.seats.take().unwrap(),
-            bytes: Vec::new(),
+            ..self.arrival(ours, ListenerSettings::default())
         };
-        self.worker.count_load(ME);
         self.mail(WorkerMail::Arrival(Box::new(arrival)));
         client
     }
@@ -197,18 +199,9 @@ fn a_connection_that_comes_from_elsewhere_is_served_with_what_it_had_sent() {
     let mut rig = Rig::new(100);
     let (ours, mut client) = UnixStream::pair().unwrap();
     client.set_nonblocking(true).unwrap();
-    rig.worker.count_load(ME);
     let arrival = Arrival {
-        identity: None,
-        wrapping: None,
-        layers: None,
-        stream: Stream::from_unix(ours).unwrap(),
-        origin: Origin {
-            listener: Arc::new(ListenerSettings::default()),
-            address: None,
-        },
-        seat: rig.seats.take().unwrap(),
         bytes: [CONNECT, PINGREQ, &PINGREQ[..1]].concat(),
+        ..rig.arrival(ours, ListenerSettings::default())
     };
     rig.mail(WorkerMail::Arrival(Box::new(arrival)));
     expect(&mut client, CONNACK);

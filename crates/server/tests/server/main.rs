@@ -18,6 +18,8 @@ mod logins;
 mod messages;
 #[cfg(test)]
 mod methods;
+#[cfg(all(test, feature = "tls-psk"))]
+mod pre_shared_keys;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -233,6 +233,11 @@ impl ServerTls {
         })
     }
 
+    /// Whether clients have pre-shared keys, and so show in the handshake who they are.
+    pub const fn uses_keys(&self) -> bool {
+        !matches!(self.engine, Engine::Certificates { .. })
+    }
+
     /// Everything in the files that expires.
     pub fn expires(&self) -> &[Expires] {
         &self.expires

@@ -62,6 +62,9 @@ pub trait BanBook {
     /// Bans somebody; for the usual time if none is given.
     fn ban(&mut self, subject: &Subject, length: Option<Duration>) -> Ban;
 
+    /// Whether no ban holds for an address.
+    fn is_exempt(&self, address: IpAddr) -> bool;
+
     /// Lifts a ban; whether there was one, or failures on the way to one.
     fn lift(&mut self, subject: &Subject) -> bool;
 }
@@ -117,6 +120,8 @@ const BAN_COMMANDS: &[&str] = &[
 
 const NOT_ALLOWED: &str = "Not allowed: who looks at bans needs rules that name this topic";
 
+const EXEMPT: &str = "The address is never banned (auth_fail_exempt)";
+
 fn change_bans(name: &str, command: &Object, bans: &mut dyn BanBook, what: &mut String) -> Answer {
     if name == "listBans" {
         return Ok(Some(listed(&bans.list()).to_string()));
@@ -126,6 +131,9 @@ fn change_bans(name: &str, command: &Object, bans: &mut dyn BanBook, what: &mut 
             let text = json::text(command, "address");
             let text = text.ok().flatten().ok_or("Invalid/missing address")?;
             let address: IpAddr = text.parse().map_err(|_| "Invalid/missing address")?;
+            if name == "banAddress" && bans.is_exempt(address) {
+                return Err(EXEMPT);
+            }
             Subject::of_address(address)
         }
         _ => Subject::User(super::user_name(command)?.into()),

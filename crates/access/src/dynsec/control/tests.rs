@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -392,6 +393,10 @@ impl BanBook for Book {
         ban
     }
 
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+    }
+
     fn lift(&mut self, subject: &Subject) -> bool {
         let before = self.0.len();
         self.0.retain(|(ban, _)| ban.subject != *subject);
@@ -434,6 +439,27 @@ fn bans_are_listed_made_and_lifted() {
     let outcome = broker_control(request.as_bytes(), ADMIN, &facts, None);
     assert_eq!(outcome.response.matches("Not allowed").count(), 8);
     assert!(outcome.log.is_empty());
+}
+
+#[test]
+fn a_ban_that_could_not_hold_is_refused() {
+    let mut book = Book::default();
+    let request = json!({"commands": [
+        {"command": "banAddress", "address": "127.0.0.1"},
+        {"command": "unbanAddress", "address": "127.0.0.1"},
+    ]});
+    let facts = BrokerFacts::default();
+    let request = request.to_string();
+    let outcome = broker_control(request.as_bytes(), ADMIN, &facts, Some(&mut book));
+    assert_eq!(
+        outcome.response,
+        concat!(
+            r#"{"responses":[{"command":"banAddress","#,
+            r#""error":"The address is never banned (auth_fail_exempt)"},"#,
+            r#"{"command":"unbanAddress","error":"Not banned"}]}"#
+        )
+    );
+    assert!(outcome.log.is_empty() && book.0.is_empty());
 }
 
 #[test]

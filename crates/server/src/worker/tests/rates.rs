@@ -181,19 +181,7 @@ fn little_is_read_of_a_connection_whose_login_is_not_decided() {
         login: true,
         ..ListenerSettings::default()
     };
-    rig.worker.count_load(ME);
-    let arrival = Arrival {
-        identity: None,
-        wrapping: None,
-        layers: None,
-        stream: Stream::from_unix(ours).unwrap(),
-        origin: Origin {
-            listener: Arc::new(settings),
-            address: None,
-        },
-        seat: rig.seats.take().unwrap(),
-        bytes: Vec::new(),
-    };
+    let arrival = rig.arrival(ours, settings);
     let flood = [CONNECT, &publish(1).repeat(10_000)].concat();
     let _ = client.write(&flood).unwrap();
     rig.mail(WorkerMail::Arrival(Box::new(arrival)));
