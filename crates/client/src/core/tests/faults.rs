@@ -341,3 +341,39 @@ fn a_message_of_qos_2_above_the_receive_maximum_is_not_taken_for_one_that_was_ha
     say(&mut world, 2, true);
     assert_eq!(world.texts(key), ["2"]);
 }
+
+#[test]
+fn a_call_that_is_answered_wrongly_is_asked_again_on_the_next_connection() {
+    // One filter, and two codes, or the answer to another question.
+    let answers: [&[u8]; 2] = [b"\x90\x05\xFF\xFF\0\0\0", b"\xB0\x05\xFF\xFF\0\0\0"];
+    for answer in answers {
+        let mut world = World::connected(options());
+        let unanswered = |world: &mut World| {
+            let mut up = Vec::new();
+            world.core.take_outbound(&mut up);
+            world.core.received(world.now, answer);
+            assert!(!world.core.is_connected());
+            world.lose();
+        };
+        let (key, subscribed) = world.subscribe("a");
+        unanswered(&mut world);
+        world.settle();
+        let outcome = world.outcome(subscribed);
+        assert!(
+            matches!(outcome, Some(Outcome::Subscribed(Ok(_)))),
+            "{outcome:?}"
+        );
+        let unsubscribed = world.core.await_unsubscribe();
+        world
+            .core
+            .drop_stream(key, std::iter::empty(), Some(unsubscribed));
+        unanswered(&mut world);
+        world.settle();
+        let outcome = world.outcome(unsubscribed);
+        assert!(
+            matches!(outcome, Some(Outcome::Unsubscribed(Ok(())))),
+            "{outcome:?}"
+        );
+        assert!(world.peer.filters.is_empty());
+    }
+}
