@@ -15,6 +15,8 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A process that forks takes no thread along: make clients after the fork, in the process that uses them.
 
 use std::ops::Deref;
 use std::pin::pin;

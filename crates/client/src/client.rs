@@ -221,7 +221,7 @@ impl Client {
 }
 
 /// Waits for what becomes of a call.
-async fn outcome(shared: &Arc<Shared>, ticket: Ticket) -> Outcome {
+pub(crate) async fn outcome(shared: &Arc<Shared>, ticket: Ticket) -> Outcome {
     let mut waiting = Waiting {
         shared,
         ticket: Some(ticket),

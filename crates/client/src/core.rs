@@ -94,6 +94,11 @@ pub(crate) struct Core {
     fail_fast: bool,
     /// Whether a connection was ever accepted.
     was_connected: bool,
+    /// A CONNECT went out whose answer did not come: if the broker began a new session then, it will take that
+    /// for ours.
+    doubts_session: bool,
+    /// That may have been so since the broker last said that it began one.
+    doubts_received: bool,
     /// The client id in use; the broker's, once it has chosen.
     client_id: String,
     /// The refusal that the last attempt met, while it may be the credentials' fault.
@@ -141,6 +146,8 @@ pub(crate) struct Core {
 /// What ends with the connection.
 struct Link {
     connection: Connection,
+    /// CONNECT told the broker to forget the session.
+    clean_start: bool,
     keep_alive: KeepAlive,
     last_sent: Time,
     last_heard: Time,
@@ -168,6 +175,9 @@ struct Outbound {
     taken: u64,
     /// How many of them the system has taken.
     written: u64,
+    /// Bytes of answers to the broker, less what was written since: no more than wait, and short of them by
+    /// what lay before them.
+    answers: u64,
     /// Counts connections.
     epoch: u32,
     /// Messages of QoS 0 that somebody wants to see off, by the position of their end.
@@ -182,6 +192,14 @@ impl Outbound {
 
     fn pending(&self) -> u64 {
         self.end() - self.written
+    }
+
+    /// A new connection, or the end of one.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.taken = 0;
+        self.written = 0;
+        self.answers = 0;
     }
 }
 
@@ -208,12 +226,15 @@ impl Core {
         };
         Self {
             requests: Requests::new(random.next()),
+            streams: Streams::new(options.inbound_bytes_max),
             options,
             random,
             state: State::Waiting { until: Time(0) },
             attempts: 0,
             fail_fast: false,
             was_connected: false,
+            doubts_session: false,
+            doubts_received: false,
             client_id,
             refused: None,
             link: None,
@@ -232,7 +253,6 @@ impl Core {
             receipts: Receipts::default(),
             payloads: Payloads::default(),
             routes: Routes::default(),
-            streams: Streams::default(),
             operations: HashMap::new(),
             last_operation: 0,
             waiting_operations: VecDeque::new(),
@@ -299,6 +319,7 @@ impl Core {
     /// The system has taken `count` bytes of what [`Self::take_outbound`] gave.
     pub(crate) fn written(&mut self, now: Time, count: usize) {
         self.outbound.written += count as u64;
+        self.outbound.answers = self.outbound.answers.saturating_sub(count as u64);
         while let Some((position, ticket)) = self.outbound.awaited.front().copied() {
             if position > self.outbound.written {
                 break;
@@ -330,11 +351,11 @@ impl Core {
         let was_connected = link.connection.phase() == Phase::Connected;
         let stable = now.since(link.opened).as_millis() >= u128::from(STABLE);
         let error = link.closing.take().unwrap_or(error);
+        let is_answered = was_connected || matches!(error, ConnectionError::Refused(_));
+        self.doubts_session |= !is_answered && !link.clean_start;
         self.challenge = None;
-        self.outbound.bytes.clear();
+        self.outbound.clear();
         self.outbound.epoch = self.outbound.epoch.wrapping_add(1);
-        self.outbound.taken = 0;
-        self.outbound.written = 0;
         for (_, ticket) in mem::take(&mut self.outbound.awaited) {
             self.complete(ticket, Outcome::Published(Err(PublishError::Lost)));
         }
@@ -462,6 +483,13 @@ impl Core {
         // What does not fit its fields was refused when it was handed in.
         let _ = packet.encode(version, &mut self.outbound.bytes);
         self.rouse();
+    }
+
+    /// Appends an answer to a packet of the broker's, which it can ask for again and again.
+    fn answer(&mut self, packet: Packet<'_>) {
+        let before = self.outbound.end();
+        self.send(packet);
+        self.outbound.answers += self.outbound.end() - before;
     }
 
     fn complete(&mut self, ticket: Ticket, outcome: Outcome) {

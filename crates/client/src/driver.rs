@@ -16,14 +16,17 @@ use crate::credentials::{
 };
 use crate::error::ConnectionError;
 use crate::net::{Link, Resolving};
-use crate::shared::Shared;
+use crate::shared::{OnDrop, Shared};
 
 type Asker = Box<dyn Authenticator>;
 
 /// Runs a client to its end.
 pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
+    // Without this task nothing that waits would ever come.
+    let _ended = OnDrop(|| shared.enter(|core| core.close(ConnectionError::RuntimeEnded)));
     let factory = shared.enter(|core| core.options().authenticator.clone());
-    let mut authenticator = factory.map(|factory| factory.make());
+    let make = || factory.as_ref().map(|factory| factory.make());
+    let mut authenticator = make();
     loop {
         match shared.with(|core, now| core.duty(now)) {
             Duty::End => return,
@@ -44,7 +47,8 @@ pub(crate) async fn drive(shared: Arc<Shared>, resolving: Resolving) {
                         });
                         let mut talk = Talk::new(&shared, link, authenticator.take());
                         let why = poll_fn(|context| talk.poll(context)).await;
-                        authenticator = talk.into_authenticator().await;
+                        // One that is at work may never come to an end.
+                        authenticator = talk.authenticator.or_else(make);
                         shared.with(|core, now| core.lost(now, why));
                     }
                 }
@@ -73,14 +77,22 @@ async fn wait(shared: &Shared, until: Time) {
 /// What `future` gives, or `None` when the client ends first.
 async fn unless_closed<T>(shared: &Shared, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
+    let mut sleep = pin!(tokio::time::sleep_until(shared.instant(Time::NEVER).into()));
     poll_fn(|context| {
-        let is_closed = shared.with(|core, now| {
-            core.set_driver(context.waker());
-            let _ = core.duty(now);
-            core.ending().is_some()
-        });
-        if is_closed {
-            return Poll::Ready(None);
+        loop {
+            let (is_closed, deadline) = shared.with(|core, now| {
+                core.set_driver(context.waker());
+                let _ = core.duty(now);
+                (core.ending().is_some(), core.next_deadline())
+            });
+            if is_closed {
+                return Poll::Ready(None);
+            }
+            // An end that was asked for meanwhile has a time limit.
+            sleep.as_mut().reset(shared.instant(deadline).into());
+            if sleep.as_mut().poll(context).is_pending() {
+                break;
+            }
         }
         future.as_mut().poll(context).map(Some)
     })
@@ -178,13 +190,6 @@ impl<'a> Talk<'a> {
             authenticator,
             asking: None,
             shared,
-        }
-    }
-
-    async fn into_authenticator(self) -> Option<Asker> {
-        match self.asking {
-            Some(asking) => Some(asking.await.0),
-            None => self.authenticator,
         }
     }
 

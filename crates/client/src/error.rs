@@ -92,6 +92,8 @@ pub enum ConnectionError {
     Authentication(String),
     /// The durable queue cannot be opened, for this reason.
     Queue(String),
+    /// The task that drives the client is gone: its runtime was shut down, or a callback panicked.
+    RuntimeEnded,
     /// This client has disconnected.
     Closed,
 }
@@ -115,7 +117,7 @@ impl ConnectionError {
         match self {
             Self::Tls(failure) => failure.is_permanent(),
             Self::WebSocket(failure) => failure.is_permanent(),
-            Self::Options(_) | Self::Queue(_) | Self::Closed => true,
+            Self::Options(_) | Self::Queue(_) | Self::RuntimeEnded | Self::Closed => true,
             Self::Refused(refusal) | Self::Disconnected(refusal) => {
                 is_permanent_reason(refusal.reason)
             }
@@ -166,6 +168,9 @@ impl fmt::Display for ConnectionError {
             Self::Protocol(why) => write!(f, "the broker broke the protocol: {why}"),
             Self::Authentication(why) => write!(f, "authentication failed: {why}"),
             Self::Queue(why) => write!(f, "the durable queue cannot be used: {why}"),
+            Self::RuntimeEnded => f.write_str(
+                "the task that drives the client is gone: its runtime was shut down, or a callback panicked",
+            ),
             Self::Closed => f.write_str("the client has disconnected"),
         }
     }
@@ -270,6 +275,13 @@ pub enum SubscribeError {
         /// Why.
         refusal: Refusal,
     },
+    /// The packet would be larger than the broker takes: name fewer filters in one call.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The broker's limit.
+        bytes_max: usize,
+    },
     /// The client has ended, by itself or by a call.
     Closed(Box<ConnectionError>),
 }
@@ -284,6 +296,11 @@ impl fmt::Display for SubscribeError {
                     "the broker refuses the subscription to {filter:?}: {refusal}"
                 )
             }
+            Self::TooLarge { bytes, bytes_max } => write!(
+                f,
+                "the filters make a packet of {bytes} bytes, and the broker takes {bytes_max}; name \
+                 fewer in one call"
+            ),
             Self::Closed(why) => write!(f, "not subscribed: {why}"),
         }
     }

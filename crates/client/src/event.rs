@@ -21,7 +21,8 @@ pub enum Event {
         /// How long it waits.
         delay: Duration,
     },
-    /// The broker had no session, and all subscriptions were made again.
+    /// The broker had no session, or may have begun a new one by a connection whose answer did not come. All
+    /// subscriptions were made again.
     Resubscribed {
         /// Filters that it grants.
         filters: usize,

@@ -207,7 +207,8 @@ impl Options {
 
     /// Enhanced authentication (5.0): `make` is called once for this client, and the authenticator is
     /// asked at every connection, and by
-    /// [`Client::reauthenticate`](crate::Client::reauthenticate). After two refusals in a row the client
+    /// [`Client::reauthenticate`](crate::Client::reauthenticate). One that still works on an answer when its
+    /// connection is gone is dropped, and `make` is called again. After two refusals in a row the client
     /// gives up.
     #[must_use]
     pub fn authenticator<M, A>(mut self, make: M) -> Self
@@ -368,7 +369,8 @@ impl Options {
     }
 
     /// How many bytes of received messages wait for the application before reading stops; 64 MiB if not
-    /// set.
+    /// set. While this client waits for an answer of the broker's, reading goes on up to twice as many, and
+    /// further messages of QoS 0 are dropped, as [`Overflow`](crate::Overflow) says of a full stream.
     #[must_use]
     pub const fn inbound_bytes_max(mut self, bytes: usize) -> Self {
         self.inbound_bytes_max = bytes;

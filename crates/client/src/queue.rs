@@ -16,7 +16,7 @@ use midge_store::{
 
 use crate::core::{Record, Restored, Step};
 use crate::net::Resolving;
-use crate::shared::Shared;
+use crate::shared::{OnDrop, Shared};
 use format::Entry;
 
 /// The files of one client's queue. One process at a time can have them.
@@ -63,7 +63,7 @@ impl Queue {
             .replay(|step| match step {
                 Replayed::Entry(entry) => found.take(entry.kind, entry.payload),
                 // What is lost is lost; the rest still has to be delivered.
-                Replayed::Hole(_) => {}
+                Replayed::Hole(_) => found.pass_hole(),
             })
             .map_err(|error| tell(&error))?;
         if let Some(why) = found.unreadable {
@@ -160,6 +160,8 @@ impl Queue {
 
 /// Keeps what the core records, until the client has ended.
 pub(crate) async fn keep(shared: Arc<Shared>, queue: Queue, resolving: Resolving) {
+    // Whoever waits for the files is told, however this ends; dropped behind the files.
+    let _closed = OnDrop(|| shared.enter(|core| core.queue_closed()));
     let mut worker = Worker {
         queue: Some(queue),
         resolving,
@@ -210,9 +212,6 @@ pub(crate) async fn keep(shared: Arc<Shared>, queue: Queue, resolving: Resolving
         }
     }
     let _ = worker.run(Queue::close).await;
-    // The lock goes first, so that whoever waited can open the queue again.
-    drop(worker);
-    shared.enter(|core| core.queue_closed());
 }
 
 /// Where the disk's work is done: it blocks.
@@ -313,6 +312,12 @@ impl Found {
         }
     }
 
+    /// Records are missing here. They may have said that the broker had released a received message: the next
+    /// one with its identifier must not be taken for it. Better one twice than one never.
+    fn pass_hole(&mut self) {
+        self.received.clear();
+    }
+
     /// Received messages, then deliveries under way in the order of sending, then the others in the order of publishing.
     fn finish(self) -> Vec<Restored> {
         let places = self.order;
@@ -334,8 +339,18 @@ impl Found {
 /// What records add up to, without a disk.
 #[cfg(test)]
 pub(crate) fn left_by(records: &[Record]) -> Vec<Restored> {
+    left_without(records, None)
+}
+
+/// The same where the disk has lost one of them.
+#[cfg(test)]
+fn left_without(records: &[Record], lost: Option<usize>) -> Vec<Restored> {
     let mut found = Found::default();
-    for record in records.iter().cloned() {
+    for (at, record) in records.iter().cloned().enumerate() {
+        if lost == Some(at) {
+            found.pass_hole();
+            continue;
+        }
         found.apply(match record {
             Record::Message(key, kept) => Entry::Message(key, *kept),
             Record::Sent(key, id) => Entry::Step(key, Step::Sent(id)),

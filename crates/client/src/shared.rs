@@ -66,6 +66,15 @@ impl Shared {
     }
 }
 
+/// Does something when it is dropped, e.g. with the future that it is in.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Kept by everything that keeps a client going. The last one to go begins an orderly end.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use midge_codec::{QoS, RetainHandling, SubscriptionOptions};
 
+use crate::client::outcome;
 use crate::core::{Item, Outcome, Overflow, StreamKey, StreamTerms, Taken, Ticket, Wanted};
 use crate::error::SubscribeError;
 use crate::message::Message;
@@ -301,8 +302,10 @@ impl Drop for SubscribeFuture {
 
 /// The messages of one call of [`Client::subscribe`](crate::Client::subscribe), in order.
 ///
-/// Dropping it unsubscribes from filters that no other subscription of this client has. It survives
-/// reconnects, and ends with the client, or when the broker refuses a filter after a lost session.
+/// Dropping it unsubscribes from filters that no other subscription of this client has, and counts what is
+/// unread as acknowledged. For a session that goes on without the program, keep it until
+/// [`Client::disconnect`](crate::Client::disconnect) has returned: then the broker keeps filters and messages.
+/// It survives reconnects, and ends with the client, or when the broker refuses a filter after a lost session.
 #[must_use = "dropping a subscription unsubscribes"]
 pub struct Subscription {
     handle: Arc<Handle>,
@@ -419,14 +422,10 @@ impl Subscription {
         let shared = Arc::clone(&self.handle.shared);
         let ticket = shared.enter(|core| core.await_unsubscribe());
         self.leave(Some(ticket));
-        poll_fn(
-            |context| match shared.enter(|core| core.tickets().poll(ticket, context.waker())) {
-                Poll::Ready(Outcome::Unsubscribed(result)) => Poll::Ready(result),
-                Poll::Ready(_) => Poll::Ready(Ok(())),
-                Poll::Pending => Poll::Pending,
-            },
-        )
-        .await
+        match outcome(&shared, ticket).await {
+            Outcome::Unsubscribed(result) => result,
+            _ => Ok(()),
+        }
     }
 
     fn leave(&mut self, ticket: Option<Ticket>) {

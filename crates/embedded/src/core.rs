@@ -11,7 +11,7 @@ use crate::aliases::Aliases as _;
 use crate::authentication::Exchange as _;
 use crate::extras::{Extras, Parts};
 use crate::outbox::Outbox;
-use crate::session::{Acked, Awaits};
+use crate::session::{Acked, Awaits, Entry};
 use crate::{Accepted, Buffers, Options, PacketId, QueueError, Session};
 
 mod aliases;
@@ -42,6 +42,8 @@ pub(crate) struct Core<'a, 's, X> {
     pub(crate) is_unflushed: bool,
     /// What is acknowledged by the next call: the message that was handed over last, or its end.
     owed: Option<(AckKind, PacketId)>,
+    /// A delivery that ended because of what this broker takes, to be told.
+    given_up: Option<(PacketId, ReasonCode)>,
     failure: Option<Failure>,
 }
 
@@ -123,6 +125,7 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
             sending: None,
             is_unflushed: false,
             owed: None,
+            given_up: None,
             failure: None,
         };
         core.introduce(options, receive_bytes)?;
@@ -139,6 +142,9 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
             }
             if self.has_outgoing(goal) {
                 return Want::Write;
+            }
+            if let Some((id, reason)) = self.given_up.take() {
+                return Want::Found(Found::Delivered(id, reason));
             }
             if self.is_unflushed {
                 return Want::Flush;
@@ -190,6 +196,29 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
         }
     }
 
+    /// Why the broker would not take what is due next. A message is in the session from an earlier connection,
+    /// and this broker may take less.
+    #[inline(never)]
+    fn objection(&self, entry: &Entry) -> Option<ReasonCode> {
+        if !matches!(entry.awaits, Awaits::PubAck | Awaits::PubRec) {
+            return None;
+        }
+        let packet = self.session.packet(entry.id);
+        let first = packet.first().copied().unwrap_or_default();
+        if packet.len() > self.length_max() {
+            // [MQTT5-3.2.2-15]
+            Some(ReasonCode::PACKET_TOO_LARGE)
+        } else if first & 1 != 0 && !self.accepted.retain_available {
+            // [MQTT5-3.2.2-14]
+            Some(ReasonCode::RETAIN_NOT_SUPPORTED)
+        } else if first >> 1 & 3 > self.accepted.maximum_qos.bits() {
+            // [MQTT5-3.2.2-11]
+            Some(ReasonCode::QOS_NOT_SUPPORTED)
+        } else {
+            None
+        }
+    }
+
     /// Whether bytes are to be sent: then [`Self::outgoing`] has them.
     fn has_outgoing(&mut self, goal: Goal) -> bool {
         if self.sending.is_some() || !self.outbox.bytes().is_empty() {
@@ -199,6 +228,14 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
             && goal != Goal::Accepted
             && let Some(entry) = self.session.due(self.receive_maximum)
         {
+            if let Some(reason) = self.objection(&entry) {
+                // Else the connection would end over it again and again.
+                if goal == Goal::Event {
+                    self.session.remove(&entry);
+                    self.given_up = PacketId::new(entry.id).map(|id| (id, reason));
+                }
+                return false;
+            }
             if <X as Parts>::Aliases::IS_USED && self.queue_by_alias(&entry) {
                 return true;
             }
@@ -393,7 +430,9 @@ impl<'a, 's, X: Extras> Core<'a, 's, X> {
     }
 
     fn take_ack(&mut self, kind: AckKind, frame: &Frame) -> Result<Option<Found>, Failed> {
-        let decoded = Ack::decode(kind, self.session.version(), self.inbox.body(frame));
+        // A refusal is one whatever its reason: Mosquitto refuses messages that are too large with one that the
+        // standard does not list here, and would be sent them for ever.
+        let decoded = Ack::decode_any_reason(self.session.version(), self.inbox.body(frame));
         let ack = match decoded {
             Ok(ack) => ack,
             Err(error) => return Err(self.malformed(frame.kind, error)),

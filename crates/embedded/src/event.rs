@@ -16,7 +16,8 @@ pub enum Event<'a> {
     Delivered {
         /// What publishing it returned.
         id: PacketId,
-        /// What the broker says.
+        /// What the broker says; or why this broker would not take it, where an earlier connection began the
+        /// delivery: 0x95, 0x9A or 0x9B.
         reason: ReasonCode,
     },
     /// The answer to a subscription.

@@ -233,7 +233,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    pub(crate) fn remove(&mut self, entry: &Entry) {
         move_down(self.log, entry.end(), self.used, entry.at);
         self.used -= HEAD + entry.length;
     }

@@ -48,13 +48,23 @@ pub(super) struct Stream {
 #[derive(Default)]
 pub(super) struct Streams {
     streams: Slab<Stream>,
-    bytes: usize,
+    /// The bytes of all messages that wait.
+    pub(super) bytes: usize,
+    /// What they should stay below.
+    bytes_max: usize,
     full: usize,
     /// Messages of an earlier run whose subscription may still be made.
     unclaimed: VecDeque<Item>,
 }
 
 impl Streams {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max: bytes_max.max(1),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn insert(&mut self, terms: StreamTerms, filters: Vec<Arc<str>>) -> StreamKey {
         StreamKey(self.streams.insert(Stream {
             queue: VecDeque::new(),
@@ -72,14 +82,14 @@ impl Streams {
         self.streams.get(key.0)
     }
 
-    /// The bytes of all messages that wait.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    /// Whether reading is to stop, unless the application waits for the broker.
+    pub(super) const fn has_enough(&self) -> bool {
+        self.full > 0 || self.bytes >= self.bytes_max
     }
 
-    /// How many streams want reading to stop.
-    pub(super) const fn full(&self) -> usize {
-        self.full
+    /// Whether nothing more may come, whoever waits.
+    pub(super) const fn is_brimful(&self) -> bool {
+        self.bytes >= self.bytes_max.saturating_mul(2)
     }
 
     /// Adds a message; whether it will have to be acknowledged once it has been taken.
@@ -91,7 +101,7 @@ impl Streams {
             return false;
         }
         let owes = item.sequence.is_some();
-        let is_full = stream.queue.len() >= stream.terms.capacity;
+        let is_full = stream.queue.len() >= stream.terms.capacity || self.bytes >= self.bytes_max;
         if is_full
             && item.message.qos == QoS::AtMostOnce
             && stream.terms.overflow != Overflow::DropOldest
@@ -117,9 +127,9 @@ impl Streams {
     /// Takes the oldest message of a stream that drops the oldest and has too many.
     fn pop_surplus(&mut self, key: StreamKey) -> Option<Item> {
         let stream = self.streams.get_mut(key.0)?;
-        if stream.terms.overflow != Overflow::DropOldest
-            || stream.queue.len() <= stream.terms.capacity
-        {
+        let has_room = stream.queue.len() <= stream.terms.capacity
+            && (self.bytes < self.bytes_max || stream.queue.len() <= 1);
+        if stream.terms.overflow != Overflow::DropOldest || has_room {
             return None;
         }
         let item = stream.queue.pop_front()?;

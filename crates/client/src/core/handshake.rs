@@ -43,13 +43,15 @@ impl Core {
     ) {
         let version = self.options.version;
         self.state = State::Linked;
-        self.outbound.bytes.clear();
-        self.outbound.taken = 0;
-        self.outbound.written = 0;
+        self.outbound.clear();
         let mut connection = Connection::client(version, authentication.is_some());
         connection.set_packet_size_max(self.options.packet_size_max);
+        // Later connections of this client resume what the first one began.
+        let clean_start =
+            self.options.clean_start && !(version == Version::V5 && self.was_connected);
         self.link = Some(Link {
             connection,
+            clean_start,
             keep_alive: KeepAlive::new(0, now),
             last_sent: now,
             last_heard: now,
@@ -63,7 +65,8 @@ impl Core {
             judged: None,
             closing: None,
         });
-        if self.put_connect(credentials, authentication).is_err() {
+        let connect = self.put_connect(clean_start, credentials, authentication);
+        if connect.is_err() {
             let why = "a field of CONNECT is longer than 65,535 bytes";
             self.end_link(ConnectionError::Options(crate::OptionsError(
                 why.to_owned(),
@@ -74,6 +77,7 @@ impl Core {
 
     fn put_connect(
         &mut self,
+        clean_start: bool,
         credentials: &Credentials,
         authentication: Option<(String, Vec<u8>)>,
     ) -> Result<(), midge_codec::EncodeError> {
@@ -117,8 +121,7 @@ impl Core {
         Connect {
             version,
             bridge: false,
-            // Later connections of this client resume what the first one began.
-            clean_start: options.clean_start && !(version == Version::V5 && self.was_connected),
+            clean_start,
             keep_alive: options.keep_alive_secs,
             properties: Properties::from_list(&properties),
             client_id: &self.client_id,
@@ -139,6 +142,10 @@ impl Core {
         let Some(link) = &mut self.link else {
             return;
         };
+        if connack.session_present && link.clean_start {
+            self.protocol_error("a session where a new one was asked for [MQTT5-3.2.2-4]");
+            return;
+        }
         if link.connection.authenticates() {
             link.judged = Some(connected);
             self.challenge = Some(Challenge::Finish(proof.unwrap_or_default()));
@@ -229,11 +236,14 @@ impl Core {
         self.tickets.first_connected(&connected, &mut self.wakers);
         // 3.1 does not say whether there was a session; then both sides are asked to go on as if.
         let unknown = version == Version::V3_1 && !self.options.clean_start;
+        let doubts = mem::take(&mut self.doubts_session) && session_present;
+        self.doubts_received |= doubts;
         if !session_present && !unknown {
+            self.doubts_received = false;
             self.session_lost();
         }
-        if !session_present {
-            self.resubscribe();
+        if !session_present || doubts {
+            self.resubscribe(session_present);
         }
         self.send_operations();
         self.pump(now);
@@ -247,8 +257,9 @@ impl Core {
                 data = bytes.to_vec();
             }
         }
+        let is_under_way = !self.is_connected() || self.reauthentication.is_some();
         self.challenge = match auth.reason {
-            ReasonCode::CONTINUE_AUTHENTICATION => Some(Challenge::Answer(data)),
+            ReasonCode::CONTINUE_AUTHENTICATION if is_under_way => Some(Challenge::Answer(data)),
             ReasonCode::SUCCESS if self.reauthentication.is_some() => Some(Challenge::Finish(data)),
             _ => {
                 self.protocol_error("AUTH was not expected");
@@ -276,7 +287,7 @@ impl Core {
             Property::AuthenticationMethod(method),
             Property::AuthenticationData(data),
         ];
-        self.send(Packet::Auth(Auth {
+        self.answer(Packet::Auth(Auth {
             reason,
             properties: Properties::from_list(&list),
         }));

@@ -324,7 +324,7 @@ impl Core {
                 .pop_front_if(|(sequence, _)| *sequence <= committed)
         {
             let release = Ack::new(id, ReasonCode::SUCCESS);
-            self.send(Packet::Ack(AckKind::PubRel, release));
+            self.answer(Packet::Ack(AckKind::PubRel, release));
         }
         while let Some(journal) = &mut self.journal
             && let Some((_, id)) = journal
@@ -332,7 +332,7 @@ impl Core {
                 .pop_front_if(|(sequence, _)| *sequence <= committed)
         {
             let complete = Ack::new(id, ReasonCode::SUCCESS);
-            self.send(Packet::Ack(AckKind::PubComp, complete));
+            self.answer(Packet::Ack(AckKind::PubComp, complete));
         }
         self.pump(now);
         self.resume(now);

@@ -34,6 +34,8 @@ impl Receipts {
 
     /// A message was handed to `holders`.
     pub(super) fn add(&mut self, id: NonZeroU16, qos: QoS, holders: usize) {
+        // The broker has given the identifier to another message, so the old one does not come again.
+        self.carried.retain(|owed| owed.id != id || owed.qos != qos);
         self.last += 1;
         self.due.push_back(Owed {
             sequence: self.last,
@@ -100,5 +102,27 @@ impl Receipts {
         let owed = self.carried.swap_remove(at);
         self.due.push_back(owed);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_that_was_given_to_another_message_is_not_taken_for_the_old_one() {
+        let qos = QoS::AtLeastOnce;
+        let id = NonZeroU16::MIN;
+        let mut receipts = Receipts::default();
+        receipts.add(id, qos, 1);
+        receipts.disconnected();
+        receipts.add(id, qos, 1);
+        receipts.disconnected();
+        assert!(receipts.carry_on(id, qos));
+        receipts.done(1);
+        assert_eq!(receipts.next_due(), None);
+        receipts.done(2);
+        assert_eq!(receipts.next_due(), Some((id, qos)));
+        assert!(!receipts.carry_on(id, qos));
     }
 }

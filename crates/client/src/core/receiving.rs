@@ -23,6 +23,10 @@ pub(super) enum Received {
     Recorded,
 }
 
+/// With more bytes of answers on the way nothing is read: a broker that asks and does not listen must not
+/// fill the memory.
+const ANSWERS_MAX: u64 = 256 * 1024;
+
 /// More subscription identifiers than this in one message are not looked at.
 const IDENTIFIERS_MAX: usize = 16;
 
@@ -139,7 +143,7 @@ impl Core {
         if self.journal.as_ref().is_some_and(Journal::is_forgetting) {
             return true;
         }
-        if self.streams.bytes() >= self.options.inbound_bytes_max {
+        if self.streams.is_brimful() || self.outbound.answers >= ANSWERS_MAX {
             return true;
         }
         // 3.x cannot tell the broker how much is enough; its packet identifiers are the last limit.
@@ -148,7 +152,7 @@ impl Core {
         if is_v3 && unacknowledged >= usize::from(u16::MAX) {
             return true;
         }
-        let enough = self.streams.full() > 0
+        let enough = self.streams.has_enough()
             || is_v3 && unacknowledged >= usize::from(self.options.receive_maximum);
         enough && self.outgoing.is_empty() && self.operations.is_empty() && self.requests.is_empty()
     }
@@ -337,9 +341,11 @@ impl Core {
         }
         match self.incoming.get_mut(id) {
             None => return false,
+            // A broker that knew of the old one would set DUP [MQTT5-3.3.1-1].
+            Some(_) if self.doubts_received && !publish.dup => return false,
             Some(Received::Recorded) => {
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
-                self.send(Packet::Ack(AckKind::PubRec, ack));
+                self.answer(Packet::Ack(AckKind::PubRec, ack));
             }
             Some(Received::Waiting) => {
                 self.receipts.carry_on(id, QoS::ExactlyOnce);
@@ -445,7 +451,7 @@ impl Core {
         if !self.is_connected() {
             return;
         }
-        let mut sent = false;
+        let before = self.outbound.end();
         while let Some((id, qos)) = self.receipts.next_due() {
             let kind = match qos {
                 QoS::ExactlyOnce => {
@@ -460,9 +466,10 @@ impl Core {
             let version = self.options.version;
             let ack = Ack::new(id, ReasonCode::SUCCESS);
             let _ = ack.encode(kind, version, &mut self.outbound.bytes);
-            sent = true;
         }
-        if sent {
+        let sent = self.outbound.end() - before;
+        if sent > 0 {
+            self.outbound.answers += sent;
             self.rouse();
         }
     }
@@ -473,7 +480,7 @@ impl Core {
             Some(_) => ReasonCode::SUCCESS,
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
-        self.send(Packet::Ack(AckKind::PubComp, Ack::new(id, reason)));
+        self.answer(Packet::Ack(AckKind::PubComp, Ack::new(id, reason)));
     }
 
     /// The broker has no session: nothing that it sent before will be sent again as the same message.

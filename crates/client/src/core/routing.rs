@@ -182,6 +182,16 @@ impl Routes {
         self.entries.insert(Arc::clone(filter), entry);
     }
 
+    /// One SUBSCRIBE asks for these filters, and it has one identifier.
+    pub(super) fn identify(&mut self, filters: &[Arc<str>], identifier: u32) {
+        self.is_last_valid = false;
+        for filter in filters {
+            if let Some(entry) = self.entries.get_mut(filter) {
+                entry.identifier = identifier;
+            }
+        }
+    }
+
     /// Takes a stream off its filters; gives those that nobody wants any more.
     pub(super) fn remove(&mut self, stream: StreamKey, filters: &[Arc<str>]) -> Vec<Arc<str>> {
         self.is_last_valid = false;

@@ -2,15 +2,17 @@
 
 use std::num::NonZeroU16;
 
-use midge_codec::{Ack, AckKind, Packet, Properties, Property, Publish, QoS, ReasonCode};
+use midge_codec::{Ack, AckKind, Packet, Properties, Property, Publish, QoS, ReasonCode, Version};
 use midge_proto::{Acked, Outgoing, Resend, Time};
 
 use super::handshake::refusal;
 use super::held::{Held, Outward, Releasing, put};
 use super::journal::{Journal, Record};
+use super::tickets::Call;
 use super::{Core, Outcome};
 use crate::Published;
 use crate::error::PublishError;
+use crate::event::Connected;
 
 /// More bytes than this wait for the connection only when they are one message.
 pub(super) const OUTBOUND_HIGH: u64 = 128 * 1024;
@@ -18,15 +20,7 @@ pub(super) const OUTBOUND_HIGH: u64 = 128 * 1024;
 impl Core {
     /// What the broker said that it does not take.
     pub(super) fn check_terms(&self, qos: QoS, retain: bool) -> Result<(), PublishError> {
-        if qos.bits() > self.terms.maximum_qos {
-            let why = "the broker does not take this QoS [MQTT5-3.2.2-11]";
-            return Err(PublishError::Invalid(why));
-        }
-        if retain && !self.terms.retain_available {
-            let why = "the broker retains no messages [MQTT5-3.2.2-14]";
-            return Err(PublishError::Invalid(why));
-        }
-        Ok(())
+        check_terms(&self.terms, qos, retain)
     }
 
     /// How many messages may be unacknowledged.
@@ -47,11 +41,8 @@ impl Core {
 
     /// Sends a message of QoS 1 or 2 for the first time; there is room in the window.
     pub(super) fn start(&mut self, now: Time, held: Held) {
-        if let Err(error) = self.check_terms(held.qos, held.retain) {
-            self.give_up(held, error);
-            return;
-        }
-        if let Err(error) = self.check_size(&held.outward(now, None, false)) {
+        let message = held.outward(now, None, false);
+        if let Err(error) = check(&self.terms, self.options.version, &message) {
             self.give_up(held, error);
             return;
         }
@@ -110,7 +101,7 @@ impl Core {
 
     /// Appends a message of QoS 0.
     pub(super) fn put(&mut self, message: &Outward<'_>) -> Result<(), PublishError> {
-        self.check_size(message)?;
+        check_size(&self.terms, self.options.version, message)?;
         if let Some(link) = &mut self.link {
             put(
                 &mut self.outbound.bytes,
@@ -123,25 +114,6 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the broker takes a packet as large as this message makes [MQTT5-3.1.2-24].
-    fn check_size(&self, message: &Outward<'_>) -> Result<(), PublishError> {
-        let bytes_max = self.terms.packet_size_max as usize;
-        if bytes_max == 0 {
-            return Ok(());
-        }
-        let list = message.list();
-        let publish = Publish {
-            packet_id: Some(NonZeroU16::MAX),
-            ..message.publish(message.topic, Properties::from_list(&list))
-        };
-        match publish.packet_length(self.options.version) {
-            // An alias may come on top.
-            Ok(bytes) if bytes + 5 <= bytes_max => Ok(()),
-            Ok(bytes) => Err(PublishError::TooLarge { bytes, bytes_max }),
-            Err(_) => Err(PublishError::Invalid("the packet would be too large")),
-        }
-    }
-
     /// Sends what waits, as far as window and connection take it.
     pub(super) fn pump(&mut self, now: Time) {
         if !self.is_connected() || self.journal.as_ref().is_some_and(Journal::waits) {
@@ -150,24 +122,32 @@ impl Core {
         let window = self.window();
         let before = self.outbound.end();
         let version = self.options.version;
+        let mut freed = false;
         while self.outbound.pending() < OUTBOUND_HIGH
             && let Some(link) = &mut self.link
             && let Some(resend) = self.outgoing.next_resend(window)
         {
             match resend {
-                Resend::Publish(id, _, held) => put(
-                    &mut self.outbound.bytes,
-                    &mut link.outbound_aliases,
-                    version,
-                    &held.outward(now, Some(id), true),
-                ),
+                Resend::Publish(id, qos, held) => {
+                    let message = held.outward(now, Some(id), true);
+                    if let Err(error) = check(&self.terms, version, &message) {
+                        self.withdraw(id, qos, error);
+                        freed = true;
+                        continue;
+                    }
+                    put(
+                        &mut self.outbound.bytes,
+                        &mut link.outbound_aliases,
+                        version,
+                        &message,
+                    );
+                }
                 Resend::PubRel(id) => {
                     let ack = Ack::new(id, ReasonCode::SUCCESS);
                     let _ = ack.encode(AckKind::PubRel, version, &mut self.outbound.bytes);
                 }
             }
         }
-        let mut freed = false;
         while self.outbound.pending() < OUTBOUND_HIGH
             && let Some(next) = self.queue.front()
         {
@@ -195,15 +175,42 @@ impl Core {
         }
     }
 
+    /// Gives up a message that was sent to the broker before, and that it does not take any more.
+    fn withdraw(&mut self, id: NonZeroU16, qos: QoS, error: PublishError) {
+        if qos != QoS::ExactlyOnce {
+            if let Some(held) = take_out(&mut self.outgoing, id, qos) {
+                self.give_up(held, error);
+            }
+            return;
+        }
+        // The broker may have the first copy. Its identifier must not be used for another message before
+        // the broker has let go of it, which PUBREL brings about.
+        if let Acked::Release(Some(held)) = self.outgoing.acknowledge(AckKind::PubRec, id, false) {
+            let key = held.key;
+            self.forget(held, error);
+            let nobodys = self.tickets.issue(Call::Publish);
+            self.tickets.abandon(nobodys);
+            let releasing = Releasing::new(nobodys, Published::default(), key);
+            self.releasing.insert(id, releasing);
+            self.release(id, key);
+        }
+    }
+
+    /// Sends PUBREL, or has it sent once it is on the disk that this is due.
+    fn release(&mut self, id: NonZeroU16, key: u64) {
+        if !self.record_released(key, id) {
+            let release = Ack::new(id, ReasonCode::SUCCESS);
+            self.answer(Packet::Ack(AckKind::PubRel, release));
+        }
+    }
+
     /// Sends the message of QoS 0 at the head of the queue.
     fn put_queued(&mut self, now: Time) {
         let Some(held) = self.queue.pop_front() else {
             return;
         };
-        let sent = match self.check_terms(held.qos, held.retain) {
-            Ok(()) => self.put(&held.outward(now, None, false)),
-            Err(error) => Err(error),
-        };
+        let checked = self.check_terms(held.qos, held.retain);
+        let sent = checked.and_then(|()| self.put(&held.outward(now, None, false)));
         match sent {
             Ok(()) => {
                 self.held_bytes -= held.size;
@@ -247,16 +254,12 @@ impl Core {
                     let releasing = Releasing::new(held.ticket, published(ack), key);
                     self.releasing.insert(id, releasing);
                 }
-                if self.record_released(key, id) {
-                    return;
-                }
-                let release = Ack::new(id, ReasonCode::SUCCESS);
-                self.send(Packet::Ack(AckKind::PubRel, release));
+                self.release(id, key);
             }
             // The broker remembers a delivery that this session has not. It may forget it, too.
             Acked::Unknown if kind == AckKind::PubRec && !refused => {
                 let release = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
-                self.send(Packet::Ack(AckKind::PubRel, release));
+                self.answer(Packet::Ack(AckKind::PubRel, release));
             }
             Acked::Unknown => {}
             Acked::Mismatch => {
@@ -297,6 +300,46 @@ impl Core {
         }
         self.outgoing = Outgoing::default();
         self.releasing.clear();
+    }
+}
+
+fn check(terms: &Connected, version: Version, message: &Outward<'_>) -> Result<(), PublishError> {
+    check_terms(terms, message.qos, message.retain)?;
+    check_size(terms, version, message)
+}
+
+fn check_terms(terms: &Connected, qos: QoS, retain: bool) -> Result<(), PublishError> {
+    if qos.bits() > terms.maximum_qos {
+        let why = "the broker does not take this QoS [MQTT5-3.2.2-11]";
+        return Err(PublishError::Invalid(why));
+    }
+    if retain && !terms.retain_available {
+        let why = "the broker retains no messages [MQTT5-3.2.2-14]";
+        return Err(PublishError::Invalid(why));
+    }
+    Ok(())
+}
+
+/// Whether the broker takes a packet as large as this message makes [MQTT5-3.1.2-24].
+fn check_size(
+    terms: &Connected,
+    version: Version,
+    message: &Outward<'_>,
+) -> Result<(), PublishError> {
+    let bytes_max = terms.packet_size_max as usize;
+    if bytes_max == 0 {
+        return Ok(());
+    }
+    let list = message.list();
+    let publish = Publish {
+        packet_id: Some(NonZeroU16::MAX),
+        ..message.publish(message.topic, Properties::from_list(&list))
+    };
+    match publish.packet_length(version) {
+        // An alias may come on top.
+        Ok(bytes) if bytes + 5 <= bytes_max => Ok(()),
+        Ok(bytes) => Err(PublishError::TooLarge { bytes, bytes_max }),
+        Err(_) => Err(PublishError::Invalid("the packet would be too large")),
     }
 }
 

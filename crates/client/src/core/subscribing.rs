@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use midge_codec::{
-    Filters, Packet, Properties, Property, QoS, ReasonCode, SubAck, Subscribe, Subscription,
-    SubscriptionOptions, Subscriptions, UnsubAck, Unsubscribe, topic,
+    Filters, Packet, Properties, Property, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    Subscription, SubscriptionOptions, Subscriptions, UnsubAck, Unsubscribe, topic,
 };
 use midge_proto::Time;
 
@@ -34,7 +34,11 @@ pub(super) enum Operation {
         ticket: Ticket,
     },
     /// After a lost session.
-    Again { filters: Vec<Arc<str>> },
+    Again {
+        filters: Vec<Arc<str>>,
+        /// The broker may have them all the same: then no retained messages are wanted.
+        in_doubt: bool,
+    },
     Unsubscribe {
         filters: Vec<Arc<str>>,
         ticket: Option<Ticket>,
@@ -148,14 +152,21 @@ impl Core {
 
     /// Sends what waits for a connection.
     pub(super) fn send_operations(&mut self) {
+        let bytes_max = match self.terms.packet_size_max {
+            0 => usize::MAX,
+            bytes => bytes as usize,
+        };
+        let mut too_large = Vec::new();
         while let Some(operation) = self.waiting_operations.pop_front() {
             let Some(id) = self.free_id() else {
                 self.waiting_operations.push_front(operation);
-                return;
+                break;
             };
-            let sent = match &operation {
-                Operation::Subscribe { filters, .. } | Operation::Again { filters } => {
-                    self.send_subscribe(id, filters)
+            let before = self.outbound.bytes.len();
+            let is_wanted = match &operation {
+                Operation::Subscribe { filters, .. } => self.send_subscribe(id, filters, false),
+                Operation::Again { filters, in_doubt } => {
+                    self.send_subscribe(id, filters, *in_doubt)
                 }
                 Operation::Unsubscribe { filters, .. } => {
                     let list: Vec<&str> = filters.iter().map(|filter| &**filter).collect();
@@ -167,17 +178,87 @@ impl Core {
                     true
                 }
             };
-            if sent {
+            let bytes = self.outbound.bytes.len() - before;
+            if bytes > bytes_max {
+                self.outbound.bytes.truncate(before);
+                if let Some(operation) = self.split(operation) {
+                    too_large.push((operation, bytes));
+                }
+            } else if is_wanted {
                 self.last_operation += 1;
                 self.operations.insert(id, (self.last_operation, operation));
-            } else if let Operation::Subscribe { ticket, .. } = operation {
-                // Its stream is gone, and nobody waits.
+            } else {
+                self.unwanted(operation);
+            }
+        }
+        for (operation, bytes) in too_large {
+            self.refuse_operation(operation, bytes, bytes_max);
+        }
+    }
+
+    /// Has half of an operation wait in front of the other, so that the broker takes their packets
+    /// `[MQTT5-3.2.2-15]`. Gives back what cannot be halved: a SUBSCRIBE is granted as a whole.
+    fn split(&mut self, operation: Operation) -> Option<Operation> {
+        match operation {
+            Operation::Again {
+                mut filters,
+                in_doubt,
+            } if filters.len() > 1 => {
+                let rest = filters.split_off(filters.len() / 2);
+                self.resubscribing.left += 1;
+                for filters in [rest, filters] {
+                    self.waiting_operations
+                        .push_front(Operation::Again { filters, in_doubt });
+                }
+                None
+            }
+            Operation::Unsubscribe {
+                mut filters,
+                ticket,
+            } if filters.len() > 1 => {
+                let rest = filters.split_off(filters.len() / 2);
+                for (filters, ticket) in [(rest, ticket), (filters, None)] {
+                    self.waiting_operations
+                        .push_front(Operation::Unsubscribe { filters, ticket });
+                }
+                None
+            }
+            whole => Some(whole),
+        }
+    }
+
+    /// The stream of what was to be subscribed to is gone.
+    fn unwanted(&mut self, operation: Operation) {
+        match operation {
+            Operation::Subscribe { ticket, .. } => {
                 self.complete(ticket, Outcome::Subscribed(Ok(Vec::new())));
+            }
+            Operation::Again { .. } => self.resubscribed(0, Vec::new()),
+            Operation::Unsubscribe { .. } => {}
+        }
+    }
+
+    /// The broker takes no packet as large as this operation makes.
+    fn refuse_operation(&mut self, operation: Operation, bytes: usize, bytes_max: usize) {
+        let error = SubscribeError::TooLarge { bytes, bytes_max };
+        match operation {
+            Operation::Subscribe { stream, ticket, .. } => {
+                self.subscription_failed(stream, ticket, error);
+            }
+            Operation::Again { filters, .. } => {
+                let refusal = Refusal::new(ReasonCode::PACKET_TOO_LARGE);
+                let refused = filters.into_iter().map(|filter| (filter, refusal.clone()));
+                self.resubscribed(0, refused.collect());
+            }
+            Operation::Unsubscribe { ticket, .. } => {
+                if let Some(ticket) = ticket {
+                    self.complete(ticket, Outcome::Unsubscribed(Err(error)));
+                }
             }
         }
     }
 
-    fn send_subscribe(&mut self, id: NonZeroU16, filters: &[Arc<str>]) -> bool {
+    fn send_subscribe(&mut self, id: NonZeroU16, filters: &[Arc<str>], in_doubt: bool) -> bool {
         let mut identifier = 0;
         let mut list = Vec::with_capacity(filters.len());
         let mut users = None;
@@ -191,12 +272,16 @@ impl Core {
             };
             identifier = entry.identifier;
             users = Some(Arc::clone(&entry.user_properties));
-            let options = entry.options;
+            let mut options = entry.options;
+            if in_doubt && options.retain_handling == RetainHandling::Send {
+                options.retain_handling = RetainHandling::SendIfNew;
+            }
             list.push(Subscription { filter, options });
         }
         let Some(users) = users else {
             return false;
         };
+        self.routes.identify(filters, identifier);
         let mut properties = Vec::new();
         if self.options.version.has_properties() {
             if self.terms.subscription_identifiers_available {
@@ -231,13 +316,8 @@ impl Core {
             self.operations.drain().map(|(_, sent)| sent).collect();
         unanswered.sort_by_key(|(order, _)| *order);
         for (_, operation) in unanswered.into_iter().rev() {
-            if !matches!(operation, Operation::Again { .. }) {
-                self.waiting_operations.push_front(operation);
-            }
+            self.waiting_operations.push_front(operation);
         }
-        self.waiting_operations
-            .retain(|operation| !matches!(operation, Operation::Again { .. }));
-        self.resubscribing = Resubscribing::default();
     }
 
     /// The broker has no session, so there is nothing to unsubscribe from.
@@ -254,9 +334,22 @@ impl Core {
         }
     }
 
-    /// Asks again for everything that the broker had granted.
-    pub(super) fn resubscribe(&mut self) {
+    /// Asks again for everything that the broker had granted, and for what an earlier connection has asked
+    /// for again in vain.
+    pub(super) fn resubscribe(&mut self, in_doubt: bool) {
+        self.resubscribing = Resubscribing::default();
         let mut lost: Vec<(u32, Arc<str>)> = Vec::new();
+        for operation in mem::take(&mut self.waiting_operations) {
+            let Operation::Again { filters, .. } = operation else {
+                self.waiting_operations.push_back(operation);
+                continue;
+            };
+            for filter in filters {
+                if let Some(entry) = self.routes.get_mut(&filter) {
+                    entry.granted = true;
+                }
+            }
+        }
         for (filter, entry) in self.routes.iter_mut() {
             if mem::take(&mut entry.granted) {
                 lost.push((entry.identifier, Arc::clone(filter)));
@@ -268,26 +361,37 @@ impl Core {
             for part in group.chunks(AGAIN_MAX) {
                 let filters = part.iter().map(|(_, filter)| Arc::clone(filter)).collect();
                 self.waiting_operations
-                    .push_back(Operation::Again { filters });
+                    .push_back(Operation::Again { filters, in_doubt });
                 self.resubscribing.left += 1;
             }
         }
     }
 
     pub(super) fn on_suback(&mut self, now: Time, suback: &SubAck<'_>) {
-        let Some((_, operation)) = self.operations.remove(&suback.packet_id) else {
-            self.protocol_error("SUBACK with an unknown packet identifier");
-            return;
+        let filters = match self.operations.get(&suback.packet_id) {
+            Some((_, Operation::Subscribe { filters, .. } | Operation::Again { filters, .. })) => {
+                filters
+            }
+            Some((_, Operation::Unsubscribe { .. })) => {
+                self.protocol_error("SUBACK in answer to UNSUBSCRIBE");
+                return;
+            }
+            None => {
+                self.protocol_error("SUBACK with an unknown packet identifier");
+                return;
+            }
         };
-        let (Operation::Subscribe { filters, .. } | Operation::Again { filters }) = &operation
-        else {
-            self.protocol_error("SUBACK in answer to UNSUBSCRIBE");
-            return;
-        };
+        // What was answered wrongly stays unanswered, and is asked again on the next connection.
         if filters.len() != suback.codes.len() {
             self.protocol_error("SUBACK has not one code for each filter [MQTT5-3.9.3-1]");
             return;
         }
+        let Some((_, operation)) = self.operations.remove(&suback.packet_id) else {
+            return;
+        };
+        let (Operation::Subscribe { filters, .. }
+        | Operation::Again { filters, .. }
+        | Operation::Unsubscribe { filters, .. }) = &operation;
         let mut granted = Vec::with_capacity(filters.len());
         let mut refused: Vec<(Arc<str>, Refusal)> = Vec::new();
         for (filter, code) in filters.iter().zip(suback.codes) {
@@ -325,7 +429,11 @@ impl Core {
             filter: filter.to_string(),
             refusal,
         };
-        // All or nothing: what was granted is taken back with the stream.
+        self.subscription_failed(stream, ticket, error);
+    }
+
+    /// All or nothing: what was granted is taken back with the stream.
+    fn subscription_failed(&mut self, stream: StreamKey, ticket: Ticket, error: SubscribeError) {
         if self.requests.is_stream(stream) {
             self.fail_requests(&error);
         }
@@ -363,10 +471,24 @@ impl Core {
     }
 
     pub(super) fn on_unsuback(&mut self, now: Time, unsuback: &UnsubAck<'_>) {
+        let filters = match self.operations.get(&unsuback.packet_id) {
+            Some((_, Operation::Unsubscribe { filters, .. })) => filters,
+            Some(_) => {
+                self.protocol_error("UNSUBACK in answer to SUBSCRIBE");
+                return;
+            }
+            None => {
+                self.protocol_error("UNSUBACK with an unknown packet identifier");
+                return;
+            }
+        };
+        if self.options.version.has_properties() && filters.len() != unsuback.codes.len() {
+            self.protocol_error("UNSUBACK has not one code for each filter [MQTT5-3.11.3-1]");
+            return;
+        }
         let Some((_, Operation::Unsubscribe { filters, ticket })) =
             self.operations.remove(&unsuback.packet_id)
         else {
-            self.protocol_error("UNSUBACK with an unknown packet identifier");
             return;
         };
         let failed = filters

@@ -1,6 +1,7 @@
 mod crashes;
 mod cuts;
 mod faults;
+mod hostile;
 mod limits;
 mod peer;
 mod pieces;

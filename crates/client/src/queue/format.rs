@@ -118,14 +118,20 @@ fn message(reader: &mut Reader<'_>, wall_clock: u64) -> Option<Kept> {
     if !topic::is_name(name) {
         return None;
     }
+    let properties = MessageProperties::read(properties);
+    let life = properties.as_ref().and_then(|list| list.expiry);
+    let expires_in = (expires != u64::MAX).then(|| {
+        let left = Duration::from_millis(expires.saturating_sub(wall_clock));
+        // A clock that was set back must not make a message live longer than it was given.
+        left.min(life.unwrap_or(left))
+    });
     Some(Kept {
         topic: name.into(),
         payload,
-        properties: MessageProperties::read(properties),
+        properties,
         qos: QoS::from_bits(flags & QOS)?,
         retain: flags & RETAIN != 0,
-        expires_in: (expires != u64::MAX)
-            .then(|| Duration::from_millis(expires.saturating_sub(wall_clock))),
+        expires_in,
     })
 }
 

@@ -117,6 +117,115 @@ fn what_expires_while_no_program_runs_is_expired() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_lengthens_no_life() {
+    let mut dated = kept("x");
+    dated.expires_in = Some(Duration::from_secs(5));
+    if let Some(properties) = &mut dated.properties {
+        properties.expiry = Some(Duration::from_secs(60));
+    }
+    let mut batch = Batch::new(Purpose::Ordinary);
+    let later = wall_clock() + 1_000_000_000;
+    format::put(&Record::Message(1, Box::new(dated)), &mut batch, later).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (mut queue, _) = Queue::open(directory.path(), 1).unwrap();
+    queue.commit(Work::Append(batch)).unwrap().outcome.unwrap();
+    drop(queue);
+    let (_, left) = Queue::open(directory.path(), 1).unwrap();
+    let left = left[0].message.as_ref().unwrap();
+    assert_eq!(left.expires_in, Some(Duration::from_secs(60)));
+}
+
+/// Every kind of record, in an order in which a client writes them.
+fn a_life() -> Vec<Record> {
+    vec![
+        message(1),
+        message(2),
+        Record::Received(id(9)),
+        Record::Sent(1, id(1)),
+        Record::Released(1, id(1)),
+        message(3),
+        Record::Sent(2, id(2)),
+        Record::Gone(id(9)),
+        Record::Done(1),
+        Record::Queued(2),
+        Record::Received(id(7)),
+        Record::Sent(2, id(3)),
+        Record::Done(3),
+    ]
+}
+
+/// The bytes of a queue with these records, and the end of each. The file is as long from the start.
+fn written(records: &[Record]) -> (String, Vec<u8>, Vec<usize>) {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut queue, _) = Queue::open(directory.path(), 1).unwrap();
+    let name = "00000000.seg";
+    let read = || std::fs::read(directory.path().join(name)).unwrap();
+    // Records are padded to words.
+    let end = |bytes: &[u8]| {
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        (last + 1).next_multiple_of(4)
+    };
+    let mut ends = Vec::new();
+    for record in records {
+        assert!(matches!(
+            queue.run(std::slice::from_ref(record)),
+            Outcome::Safe
+        ));
+        ends.push(end(&read()));
+    }
+    let mut bytes = read();
+    bytes.truncate(*ends.last().unwrap());
+    (name.to_owned(), bytes, ends)
+}
+
+#[test]
+fn a_queue_that_is_cut_at_any_byte_has_all_that_was_written_before() {
+    let records = a_life();
+    let (name, bytes, ends) = written(&records);
+    let start = ends[0] - 200;
+    let directory = tempfile::tempdir().unwrap();
+    for cut in start..=bytes.len() {
+        let place = directory.path().join(cut.to_string());
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(place.join(&name), &bytes[..cut]).unwrap();
+        let (_, left) = Queue::open(&place, 1).unwrap();
+        let before = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(left, left_by(&records[..before]), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_bit_that_flips_costs_one_record_at_most() {
+    let records = a_life();
+    let (name, bytes, ends) = written(&records);
+    let states: Vec<Vec<Restored>> = std::iter::once(None)
+        .chain((0..records.len()).map(Some))
+        .map(|lost| left_without(&records, lost))
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    for at in ends[0] - 200..bytes.len() {
+        let place = directory.path().join(at.to_string());
+        std::fs::create_dir(&place).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(place.join(&name), &flipped).unwrap();
+        let (_, left) = Queue::open(&place, 1).unwrap();
+        // The last record may have been under way when the program fell.
+        let last = left_by(&records[..records.len() - 1]);
+        assert!(
+            states.contains(&left) || left == last,
+            "flipped at {at}: {left:?}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_record_does_not_make_a_new_message_pass_for_an_old_one() {
+    let records = [Record::Received(id(9)), Record::Gone(id(9)), message(1)];
+    assert_eq!(left_without(&records, Some(1)), left_by(&records));
+}
+
+#[test]
 fn records_of_others_are_refused_and_no_bytes_panic() {
     let mut record = 7_u64.to_be_bytes().to_vec();
     record.extend_from_slice(&[

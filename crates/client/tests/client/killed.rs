@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use midge_client::blocking::{Client, Wait};
-use midge_client::{Options, QoS};
+use midge_client::{Options, QoS, Subscription};
 use midge_server::Server;
 use midge_server::config::Config;
 
@@ -113,14 +113,28 @@ fn writer_that_is_killed() {
     }
 }
 
+fn start_reader(port: u16) -> (Client, Subscription) {
+    let reader = Client::start(options(port, "reader")).unwrap();
+    let subscribing = reader.subscribe(["one", "two"]).qos(QoS::ExactlyOnce);
+    let stream = subscribing.wait_for(PATIENCE).unwrap().unwrap();
+    (reader, stream)
+}
+
 /// What came, how often each, until "end" comes.
-fn read(client: &Client, stream: &mut midge_client::Subscription) -> BTreeMap<usize, usize> {
+fn read(client: &Client, stream: &mut Subscription) -> BTreeMap<usize, usize> {
     let end = client.publish("two", "end").qos(QoS::ExactlyOnce);
     end.wait_for(PATIENCE).unwrap().unwrap();
     let mut got = BTreeMap::new();
-    let mut messages = stream.blocking();
     loop {
-        let message = messages.next_within(PATIENCE).expect("the end is missing");
+        let Some(message) = stream.blocking().next_within(PATIENCE) else {
+            panic!(
+                "the end is missing after {} messages, the last {:?}; ended: {:?}; connected: {:?}",
+                got.len(),
+                got.last_key_value(),
+                stream.end(),
+                client.connection()
+            );
+        };
         match message.text().unwrap().parse::<usize>() {
             Ok(number) => *got.entry(number).or_default() += 1,
             Err(_) => return got,
@@ -143,13 +157,7 @@ fn a_broker_that_is_killed_again_and_again_loses_nothing_of_a_durable_queue() {
     let (state, queue) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let port = free_port();
     let mut broker = start_broker(port, state.path());
-    let reader = Client::start(options(port, "reader")).unwrap();
-    let mut stream = reader
-        .subscribe(["one", "two"])
-        .qos(QoS::ExactlyOnce)
-        .wait_for(PATIENCE)
-        .unwrap()
-        .unwrap();
+    let (reader, mut stream) = start_reader(port);
     let durable = options(port, "writer").durable_queue(queue.path());
     let writer = Client::start(durable).unwrap();
     let mut count = 0;
@@ -180,13 +188,7 @@ fn a_writer_and_a_broker_that_are_killed_in_turn_lose_nothing_that_was_accepted(
     let (state, queue) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let port = free_port();
     let mut broker = start_broker(port, state.path());
-    let reader = Client::start(options(port, "reader")).unwrap();
-    let mut stream = reader
-        .subscribe(["one", "two"])
-        .qos(QoS::ExactlyOnce)
-        .wait_for(PATIENCE)
-        .unwrap()
-        .unwrap();
+    let (reader, mut stream) = start_reader(port);
     let mut accepted: Vec<usize> = Vec::new();
     for round in 0..8 {
         let first = accepted.last().map_or(0, |last| last + 1000);

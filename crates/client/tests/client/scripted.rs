@@ -320,3 +320,41 @@ async fn a_broker_that_goes_silent_is_given_up() {
     };
     assert!(matches!(closed, ConnectionError::TimedOut), "{closed}");
 }
+
+/// Never comes to an answer.
+struct Brooder;
+
+impl Authenticator for Brooder {
+    fn method(&self) -> String {
+        "TEST".to_owned()
+    }
+
+    fn start(&mut self, _: Occasion) -> BoxFuture<'_, Result<Vec<u8>, CredentialsError>> {
+        Box::pin(async { Ok(b"first".to_vec()) })
+    }
+
+    fn answer(&mut self, _: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, CredentialsError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_without_an_answer_holds_up_no_further_attempt_and_no_end() {
+    let (listener, url) = listen().await;
+    let options = Options::new(&url)
+        .unwrap()
+        .authenticator(|| Brooder)
+        .back_off(Duration::from_millis(1), Duration::from_millis(5));
+    let client = Client::start(options).unwrap();
+    for _ in 0..3 {
+        let mut broker = Scripted::accept(&listener).await;
+        let first = broker
+            .hear_connect(|connect| data(connect.properties))
+            .await;
+        assert_eq!(first, b"first");
+        broker
+            .auth(ReasonCode::CONTINUE_AUTHENTICATION, b"abc")
+            .await;
+    }
+    soon(client.disconnect().into_future()).await.unwrap();
+}

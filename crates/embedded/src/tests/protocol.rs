@@ -395,3 +395,69 @@ fn a_dropped_future_loses_no_byte_and_repeats_none() {
         drop(time);
     }
 }
+
+#[test]
+fn a_refusal_is_one_whatever_its_reason() {
+    for (qos, refusal) in [
+        (QoS::AtLeastOnce, [0x40, 3, 0, 1, 0x95]),
+        (QoS::ExactlyOnce, [0x50, 3, 0, 1, 0x95]),
+    ] {
+        connected!(memory, Version::V5, CONNACK_V5, link, time, client);
+        let id = client.try_publish(&Message::new("t", b"large").qos(qos));
+        run(client.flush()).unwrap().unwrap();
+        link.give(&refusal);
+        let Some(Ok(Event::Delivered { id: told, reason })) = run(client.next()) else {
+            panic!("{qos:?} is not told");
+        };
+        assert_eq!(Some(told), id.unwrap());
+        assert_eq!(reason, ReasonCode::PACKET_TOO_LARGE);
+        assert_eq!(client.session().unfinished(), 0);
+    }
+}
+
+#[test]
+fn what_the_next_broker_takes_no_more_is_given_up_alone() {
+    let mut memory = Memory::new();
+    let mut session = Session::new(Version::V5, &mut memory.log, &mut memory.received);
+    let time = Rc::new(Cell::new(0));
+    // At most 20 bytes, and nothing retained.
+    let second: &[u8] = &[0x20, 10, 0, 0, 7, 0x27, 0, 0, 0, 20, 0x25, 0];
+    let mut ids = Vec::new();
+    for connack in [CONNACK_V5, second] {
+        let link = Link::default();
+        link.give(connack);
+        let buffers = Buffers {
+            receive: &mut memory.receive,
+            send: &mut memory.send,
+        };
+        let options = Options::new("me");
+        let connecting =
+            Client::connect(link.clone(), clock(&time), &mut session, buffers, &options);
+        let (mut client, _) = run(connecting).unwrap().unwrap();
+        link.sent();
+        if ids.is_empty() {
+            let large = Message::new("t", b"twenty bytes and more").qos(QoS::AtLeastOnce);
+            let retained = Message::new("t", b"r").qos(QoS::ExactlyOnce).retain();
+            let small = Message::new("t", b"s").qos(QoS::AtLeastOnce);
+            for message in [large, retained, small] {
+                ids.extend(client.try_publish(&message).unwrap());
+            }
+            run(client.flush()).unwrap().unwrap();
+            continue;
+        }
+        run(client.flush()).unwrap().unwrap();
+        assert_eq!(link.sent(), [], "it is not told yet");
+        for (given_up, expected) in ids.iter().zip([
+            ReasonCode::PACKET_TOO_LARGE,
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+        ]) {
+            let Some(Ok(Event::Delivered { id, reason })) = run(client.next()) else {
+                panic!("nothing is told");
+            };
+            assert_eq!((id, reason), (*given_up, expected));
+        }
+        assert!(run(client.next()).is_none());
+        assert_eq!(link.sent().last(), Some(&b's'));
+        assert_eq!(client.session().unfinished(), 1);
+    }
+}

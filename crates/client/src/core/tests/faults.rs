@@ -16,6 +16,7 @@ fn what_cannot_help_is_given_up_with_the_reason() {
         ReasonCode::BAD_USER_NAME_OR_PASSWORD,
         ReasonCode::NOT_AUTHORIZED,
         ReasonCode::BANNED,
+        ReasonCode::SERVER_MOVED,
     ] {
         let mut world = World::new(options());
         world.peer.answers.push_back(reason);
@@ -38,6 +39,7 @@ fn what_may_pass_is_tried_again() {
         ReasonCode::QUOTA_EXCEEDED,
         ReasonCode::CONNECTION_RATE_EXCEEDED,
         ReasonCode::UNSPECIFIED_ERROR,
+        ReasonCode::USE_ANOTHER_SERVER,
     ] {
         let mut world = World::new(options());
         world.peer.answers.push_back(reason);
@@ -340,4 +342,104 @@ fn a_message_of_qos_2_above_the_receive_maximum_is_not_taken_for_one_that_was_ha
     say(&mut world, 1, true);
     say(&mut world, 2, true);
     assert_eq!(world.texts(key), ["2"]);
+}
+
+#[test]
+fn a_call_that_is_answered_wrongly_is_asked_again_on_the_next_connection() {
+    // One filter, and two codes, or the answer to another question.
+    let answers: [&[u8]; 2] = [b"\x90\x05\xFF\xFF\0\0\0", b"\xB0\x05\xFF\xFF\0\0\0"];
+    for answer in answers {
+        let mut world = World::connected(options());
+        let unanswered = |world: &mut World| {
+            let mut up = Vec::new();
+            world.core.take_outbound(&mut up);
+            world.core.received(world.now, answer);
+            assert!(!world.core.is_connected());
+            world.lose();
+        };
+        let (key, subscribed) = world.subscribe("a");
+        unanswered(&mut world);
+        world.settle();
+        let outcome = world.outcome(subscribed);
+        assert!(
+            matches!(outcome, Some(Outcome::Subscribed(Ok(_)))),
+            "{outcome:?}"
+        );
+        let unsubscribed = world.core.await_unsubscribe();
+        world
+            .core
+            .drop_stream(key, std::iter::empty(), Some(unsubscribed));
+        unanswered(&mut world);
+        world.settle();
+        let outcome = world.outcome(unsubscribed);
+        assert!(
+            matches!(outcome, Some(Outcome::Unsubscribed(Ok(())))),
+            "{outcome:?}"
+        );
+        assert!(world.peer.filters.is_empty());
+    }
+}
+
+#[test]
+fn the_keep_alive_of_the_broker_is_the_one_that_is_kept() {
+    let mut core = Core::new(options().keep_alive(Duration::from_secs(30)), 1);
+    let now = Time(0);
+    let _ = core.duty(now);
+    core.opened(now, &Credentials::default(), None);
+    // Server Keep Alive: 3.
+    core.received(now, b"\x20\x06\0\0\x03\x13\0\x03");
+    assert!(core.is_connected());
+    assert_eq!(core.next_deadline(), Time(3000));
+    let mut said = Vec::new();
+    core.take_outbound(&mut said);
+    core.written(now, said.len());
+    assert!(core.tick(Time(3000)));
+    said.clear();
+    core.take_outbound(&mut said);
+    assert_eq!(said, b"\xC0\0");
+}
+
+#[test]
+fn acknowledgements_of_nothing_are_ignored() {
+    let mut world = World::connected(options());
+    let published = world.publish("a", "1", QoS::ExactlyOnce);
+    let mut up = Vec::new();
+    world.core.take_outbound(&mut up);
+    // PUBACK, PUBREC with a refusal, and PUBCOMP for other messages.
+    for bytes in [b"\x40\x02\0\x09", b"\x70\x02\0\x09"] {
+        world.core.received(world.now, bytes);
+    }
+    world.core.received(world.now, b"\x50\x03\0\x09\x87");
+    assert!(world.core.is_connected());
+    assert!(world.core.outbound.bytes.is_empty());
+    world.core.written(world.now, up.len());
+    world.peer.received(&up);
+    world.settle();
+    world.published(published).unwrap();
+    assert_eq!(world.connections, 1);
+}
+
+#[test]
+fn a_broker_that_takes_one_at_a_time_gets_all() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut world = World::new(options().receive_maximum(1));
+        world.peer.receive_maximum = 1;
+        let (key, _) = world.subscribe("in");
+        world.settle();
+        let tickets: Vec<_> = (0..20)
+            .map(|number| world.publish("out", &number.to_string(), qos))
+            .collect();
+        for number in 0..20 {
+            world.peer.send("in", &number.to_string(), qos);
+        }
+        let mut got = Vec::new();
+        for _ in 0..40 {
+            world.settle();
+            got.extend(world.texts(key));
+        }
+        assert_eq!((got.len(), world.peer.taken.len()), (20, 20));
+        for ticket in tickets {
+            world.published(ticket).unwrap();
+        }
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use midge_codec::Packet;
 
 #[test]
 fn the_brokers_receive_maximum_is_kept() {
@@ -198,7 +199,7 @@ fn reading_stops_at_a_full_stream_and_goes_on_when_it_is_read() {
     assert_eq!(texts, expected);
     assert!(world.core.wants_bytes());
     assert_eq!(world.core.lost_messages(key), 0);
-    assert_eq!(world.core.streams.bytes(), 0);
+    assert_eq!(world.core.streams.bytes, 0);
 }
 
 #[test]
@@ -272,4 +273,199 @@ fn a_slow_link_keeps_what_waits_within_bounds() {
     world.settle();
     assert_eq!(world.peer.taken.len(), 5000);
     assert_eq!(world.core.held_bytes, 0);
+}
+
+#[test]
+fn what_the_broker_takes_no_more_after_a_reconnect_fails_alone() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut world = World::connected(options());
+        world.peer.is_mute = true;
+        let large = world.publish("a", &"x".repeat(200), qos);
+        let mut message = draft("a", "kept", qos);
+        message.retain = true;
+        let Ok(Accepted::Ticket(retained)) = world.core.publish(world.now, &mut message) else {
+            panic!("not accepted");
+        };
+        let small = world.publish("a", "small", qos);
+        world.settle();
+        world.peer.is_mute = false;
+        world.peer.packet_size_max = 100;
+        world.peer.retains = false;
+        world.peer.heard.clear();
+        world.lose();
+        world.settle();
+        assert_eq!(world.connections, 2);
+        let error = world.published(large);
+        assert!(
+            matches!(error, Err(PublishError::TooLarge { .. })),
+            "{error:?}"
+        );
+        let error = world.published(retained);
+        assert!(matches!(error, Err(PublishError::Invalid(_))), "{error:?}");
+        world.published(small).unwrap();
+        assert_eq!(world.peer.taken, [("a".to_owned(), "small".to_owned())]);
+        // The broker may have had the first copies, and is told to let go of them.
+        let released = world
+            .peer
+            .heard
+            .iter()
+            .filter(|name| *name == "PUBREL")
+            .count();
+        assert_eq!(released, if qos == QoS::ExactlyOnce { 3 } else { 0 });
+        assert_eq!((world.core.unfinished(), world.core.held_bytes), (0, 0));
+        assert!(world.core.releasing.is_empty());
+    }
+}
+
+#[test]
+fn filters_are_asked_for_in_packets_that_the_broker_takes() {
+    let mut world = World::connected(options());
+    let names: Vec<String> = (0..100)
+        .map(|number| format!("filter/{number:02}"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (many, _) = world.subscribe_with(&names, TERMS);
+    let long = "long/".repeat(40);
+    let (alone, _) = world.subscribe(&long);
+    world.settle();
+    assert_eq!(world.peer.filters.len(), 101);
+    let listener = world.core.listen();
+    world.peer.forgets = true;
+    world.peer.packet_size_max = 150;
+    world.lose();
+    world.settle();
+    assert_eq!(world.connections, 2);
+    assert_eq!(world.peer.filters.len(), 100);
+    let events = world.events(listener);
+    let Some(Event::Resubscribed { filters, refused }) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert_eq!((*filters, refused.len()), (100, 1));
+    assert_eq!(refused[0].1.reason, ReasonCode::PACKET_TOO_LARGE);
+    let mut batch = VecDeque::new();
+    let taken = world.core.take(world.now, alone, None, &mut batch, None);
+    assert!(matches!(taken, Taken::End(Some(_))), "{taken:?}");
+    // A call is granted as a whole or not at all.
+    let (_, ticket) = world.subscribe_with(&names, TERMS);
+    world.settle();
+    let outcome = world.outcome(ticket);
+    let Some(Outcome::Subscribed(Err(SubscribeError::TooLarge { bytes, bytes_max }))) = outcome
+    else {
+        panic!("{outcome:?}");
+    };
+    assert!(bytes > 1000 && bytes_max == 150);
+    let ticket = world.core.await_unsubscribe();
+    world
+        .core
+        .drop_stream(many, std::iter::empty(), Some(ticket));
+    world.settle();
+    let outcome = world.outcome(ticket);
+    assert!(
+        matches!(outcome, Some(Outcome::Unsubscribed(Ok(())))),
+        "{outcome:?}"
+    );
+    assert!(world.peer.filters.is_empty());
+    assert_eq!(world.connections, 2);
+}
+
+#[test]
+fn filters_of_one_packet_have_the_identifier_that_it_says() {
+    let mut world = World::new(options());
+    let (wide, _) = world.subscribe_with(&["x/#", "b"], TERMS);
+    let (narrow, _) = world.subscribe("x/1");
+    // Changes what the broker is told of the first.
+    let _ = world.subscribe("b");
+    let Duty::Dial(_) = world.core.duty(world.now) else {
+        panic!("it does not dial");
+    };
+    world.core.opened(world.now, &Credentials::default(), None);
+    world.peer.opened();
+    while !world.core.is_connected() {
+        world.carry();
+    }
+    let mut up = Vec::new();
+    world.core.take_outbound(&mut up);
+    let (packet, _) = Packet::read(&up, Version::V5).unwrap().unwrap();
+    let Packet::Subscribe(subscribe) = packet else {
+        panic!("{packet:?}");
+    };
+    let list: Vec<_> = subscribe.properties.iter().collect();
+    assert_eq!(subscribe.subscriptions.iter().next().unwrap().filter, "x/#");
+    let message = midge_codec::Publish {
+        properties: midge_codec::Properties::from_list(&list),
+        ..peer::publish("x/1", "wide", QoS::AtMostOnce, None, false)
+    };
+    world.peer.say(Packet::Publish(message));
+    let down = mem::take(&mut world.peer.outbound);
+    world.core.received(world.now, &down);
+    assert_eq!(world.texts(wide), ["wide"]);
+    assert!(world.texts(narrow).is_empty(), "its own copy follows");
+}
+
+#[test]
+fn bytes_that_nobody_reads_stop_reading_unless_an_answer_is_awaited() {
+    let send = |world: &mut World, qos| {
+        for _ in 0..20 {
+            world.peer.send("in", &"x".repeat(500), qos);
+        }
+        world.settle();
+    };
+    let mut world = World::connected(options().inbound_bytes_max(2000));
+    let (key, _) = world.subscribe("in");
+    world.settle();
+    send(&mut world, QoS::AtMostOnce);
+    assert!(!world.core.wants_bytes());
+    assert_eq!(world.core.lost_messages(key), 0);
+    let ticket = world.publish("out", "x", QoS::AtLeastOnce);
+    world.settle();
+    world.published(ticket).unwrap();
+    assert!(world.core.lost_messages(key) > 0);
+    assert!(world.core.streams.bytes < 3000);
+    // What must not be dropped has a limit all the same.
+    world.peer.is_mute = true;
+    world.publish("out", "x", QoS::AtLeastOnce);
+    send(&mut world, QoS::AtLeastOnce);
+    assert!(world.core.streams.bytes < 5000);
+    assert!(!world.core.wants_bytes());
+}
+
+#[test]
+fn a_stream_that_drops_the_oldest_does_so_for_its_bytes_too() {
+    let mut world = World::connected(options().inbound_bytes_max(2000));
+    let terms = StreamTerms {
+        overflow: Overflow::DropOldest,
+        ..TERMS
+    };
+    let (key, _) = world.subscribe_with(&["in"], terms);
+    world.settle();
+    for number in 0..20 {
+        let text = format!("{number:0500}");
+        world.peer.send("in", &text, QoS::AtLeastOnce);
+    }
+    world.settle();
+    assert!(world.core.wants_bytes());
+    let texts = world.texts(key);
+    assert!((1..5).contains(&texts.len()), "{}", texts.len());
+    assert!(texts.last().unwrap().ends_with("019"));
+}
+
+#[test]
+fn a_broker_that_asks_and_does_not_listen_fills_no_memory() {
+    let mut world = World::connected(options());
+    // PUBREL for nothing is answered each time.
+    let asked = b"\x62\x02\x00\x07".repeat(1000);
+    for _ in 0..1000 {
+        if !world.core.wants_bytes() {
+            break;
+        }
+        world.core.received(world.now, &asked);
+    }
+    assert!(!world.core.wants_bytes());
+    assert!(world.core.outbound.bytes.len() < 300 * 1024);
+    // It listens again.
+    let mut up = Vec::new();
+    world.core.take_outbound(&mut up);
+    world.core.written(world.now, up.len());
+    world.core.resume(world.now);
+    assert!(world.core.wants_bytes());
 }

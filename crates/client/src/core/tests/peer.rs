@@ -23,6 +23,7 @@ pub(super) struct Peer {
     pub(super) receive_maximum: u16,
     pub(super) topic_alias_maximum: u16,
     pub(super) packet_size_max: u32,
+    pub(super) retains: bool,
     /// Forgets the session at the next connection.
     pub(super) forgets: bool,
     /// Answers no PUBLISH, and no PINGREQ.
@@ -59,6 +60,7 @@ impl Peer {
             receive_maximum: 65_535,
             topic_alias_maximum: 0,
             packet_size_max: 0,
+            retains: true,
             forgets: false,
             is_mute: false,
             has_session: false,
@@ -97,6 +99,9 @@ impl Peer {
         let mut rest = &inbound[..];
         while let Some((packet, length)) = Packet::read(rest, self.version).unwrap() {
             self.heard.push(packet.packet_type().name().to_owned());
+            let bytes_max = self.packet_size_max as usize;
+            let is_taken = !self.is_connected || bytes_max == 0 || length <= bytes_max;
+            assert!(is_taken, "{length} bytes of {:?}", packet.packet_type());
             if let Packet::Publish(_) = packet {
                 self.bytes_of_publishes.push(length);
             }
@@ -133,6 +138,9 @@ impl Peer {
                 }
                 if self.packet_size_max > 0 {
                     list.push(Property::MaximumPacketSize(self.packet_size_max));
+                }
+                if !self.retains {
+                    list.push(Property::RetainAvailable(0));
                 }
                 self.say(Packet::ConnAck(ConnAck {
                     session_present: self.has_session && !answer.is_failure(),
@@ -213,6 +221,7 @@ impl Peer {
     }
 
     fn on_publish(&mut self, publish: &Publish<'_>) {
+        assert!(self.retains || !publish.retain);
         let alias = publish.topic_alias();
         let topic = self
             .aliases

@@ -179,3 +179,116 @@ fn an_end_waits_for_deliveries_and_no_longer_than_its_limit() {
         assert!(world.core.ending().is_some());
     }
 }
+
+#[test]
+fn a_link_that_is_lost_while_everything_is_subscribed_to_again_costs_no_subscription() {
+    for version in [Version::V5, Version::V3_1_1] {
+        for cut in 0.. {
+            // 3.x begins a new session with every connection.
+            let mut world = World::connected(options().version(version).client_id("c"));
+            let (two, _) = world.subscribe_with(&["one", "two/#"], TERMS);
+            let _ = world.subscribe("three");
+            world.settle();
+            world.peer.forgets = true;
+            world.lose();
+            world.cut_after = Some(cut);
+            world.settle();
+            let filters: Vec<_> = world.peer.filters.keys().collect();
+            assert_eq!(filters, ["one", "three", "two/#"], "{version:?}, {cut}");
+            let is_over = world.cut_after.take().is_some();
+            world.peer.send("two/x", "x", QoS::ExactlyOnce);
+            world.settle();
+            assert_eq!(world.texts(two), ["x"]);
+            if is_over {
+                assert!(cut > 50, "the cut is reached");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn subscribing_again_is_told_once_whatever_becomes_of_the_first_try() {
+    let mut world = World::connected(options());
+    let _ = world.subscribe("one");
+    let _ = world.subscribe("two");
+    world.settle();
+    let listener = world.core.listen();
+    world.peer.forgets = true;
+    world.lose();
+    // CONNECT and both SUBSCRIBEs arrive, no answer does.
+    while !world.core.is_connected() {
+        let Duty::Talk = world.core.duty(world.now) else {
+            world.pass(Duration::from_secs(1));
+            if let Duty::Dial(_) = world.core.duty(world.now) {
+                world.core.opened(world.now, &Credentials::default(), None);
+                world.peer.opened();
+            }
+            continue;
+        };
+        world.carry();
+    }
+    world.lose();
+    world.settle();
+    let events = world.events(listener);
+    let told: Vec<usize> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Resubscribed { filters, .. } => Some(*filters),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [2], "{events:?}");
+}
+
+#[test]
+fn a_session_that_was_not_to_be_there_is_a_fault() {
+    let mut world = World::new(options());
+    let Duty::Dial(_) = world.core.duty(world.now) else {
+        panic!("it does not dial");
+    };
+    world.core.opened(world.now, &Credentials::default(), None);
+    world.core.received(world.now, b"\x20\x03\x01\0\0");
+    assert!(!world.core.is_connected());
+    assert!(
+        world
+            .core
+            .link
+            .as_ref()
+            .is_some_and(|link| link.closing.is_some())
+    );
+}
+
+#[test]
+fn a_session_that_was_begun_behind_our_back_is_not_taken_for_the_old_one() {
+    let mut world = World::connected(options().client_id("c"));
+    let (key, _) = world.subscribe("in");
+    world.settle();
+    world.peer.send("in", "1", QoS::ExactlyOnce);
+    world.settle();
+    // The application is done with it, and PUBREC goes down with the link.
+    assert_eq!(world.texts(key), ["1"]);
+    world.peer.forgets = true;
+    world.lose();
+    // CONNECT arrives, and its answer goes down as well.
+    while !matches!(world.core.duty(world.now), Duty::Talk) {
+        world.pass(Duration::from_secs(1));
+        if matches!(world.core.duty(world.now), Duty::Dial(_)) {
+            world.core.opened(world.now, &Credentials::default(), None);
+            world.peer.opened();
+        }
+    }
+    let mut up = Vec::new();
+    world.core.take_outbound(&mut up);
+    world.peer.received(&up);
+    world.lose();
+    world.settle();
+    assert!(world.core.terms().session_present);
+    assert_eq!(world.peer.filters.len(), 1);
+    // The new session begins with the same packet identifier.
+    world.peer.send("in", "2", QoS::ExactlyOnce);
+    world.settle();
+    assert_eq!(world.texts(key), ["2"]);
+    world.settle();
+    assert!(world.peer.is_finished());
+}
