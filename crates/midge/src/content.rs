@@ -45,7 +45,10 @@ impl Source {
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|error| {
                     let (path, why) = (path.display(), plain(&error));
-                    Failure::Other(format!("Unable to open file \"{path}\": {why}."))
+                    Failure::File {
+                        option: Id::File,
+                        text: format!("Unable to open file \"{path}\": {why}."),
+                    }
                 })?;
                 Ok(Some(bytes))
             }

@@ -9,6 +9,7 @@ use midge_client::net::{Connection, Dialer, Server, TlsOptions, TlsVersion};
 
 use crate::connect_options::ConnectOptions;
 use crate::failure::{Failure, without_number};
+use crate::options::Id;
 use crate::srv::{Resolver, Target};
 
 /// How long a broker may take to accept a connection.
@@ -84,8 +85,7 @@ impl Dial {
         let dialer = self.dialer.clone().timeout(left(limit, deadline)?);
         let connection = dialer.dial(server).map_err(|error| match error {
             ConnectionError::Options(why) if self.options.uses_tls() => {
-                let why = in_options(&why.to_string());
-                Failure::Other(format!("Problem setting TLS options: {why}."))
+                bad_tls_options(&why.to_string())
             }
             error => error.into(),
         })?;
@@ -202,6 +202,27 @@ impl From<ConnectionError> for Failure {
             ConnectionError::TimedOut => Self::Io(io::ErrorKind::TimedOut.into()),
             _ => Self::Connect(in_options(&error.to_string())),
         }
+    }
+}
+
+/// Options about TLS that cannot be used. The library begins with its own name of the one that names a file.
+fn bad_tls_options(why: &str) -> Failure {
+    const NAMES: [(&str, &str, Id); 5] = [
+        ("ca_file: ", "--cafile", Id::CaFile),
+        ("ca_directory: ", "--capath", Id::CaPath),
+        ("certificate_file: ", "--cert", Id::Certificate),
+        ("key_file: ", "--key", Id::Key),
+        ("key_log_file: ", "--tls-keylog", Id::TlsKeylog),
+    ];
+    let found = NAMES
+        .iter()
+        .find_map(|(name, ours, id)| Some((ours, *id, why.strip_prefix(name)?)));
+    match found {
+        Some((name, option, why)) => Failure::File {
+            option,
+            text: format!("Problem setting TLS options: {name}: {}.", in_options(why)),
+        },
+        None => Failure::Other(format!("Problem setting TLS options: {}.", in_options(why))),
     }
 }
 
