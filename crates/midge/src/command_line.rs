@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use midge_codec::Version;
+
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
 use crate::options::{Command, Id, UsageError, Value};
@@ -46,13 +48,19 @@ pub(crate) fn run<L: CommandLine>(
     match read::<L>(args) {
         Ok((Request::Help, _)) => terminal::help(L::COMMAND),
         Ok((Request::Version, _)) => terminal::show_version(L::COMMAND),
-        Ok((Request::Run(job), origins)) => match perform(&job) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                let failure = failure.with_place(&origins);
-                terminal::conclude_client(L::COMMAND, connect(&job), &failure)
+        Ok((Request::Run(job), origins)) => {
+            let options = connect(&job);
+            if options.version != Version::V5 && !options.properties.is_empty() && !options.quiet {
+                terminal::complain("Warning: The properties of -D need -V 5 and are not sent.");
             }
-        },
+            match perform(&job) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    let failure = failure.with_place(&origins);
+                    terminal::conclude_client(L::COMMAND, options, &failure)
+                }
+            }
+        }
         Err(error) => terminal::conclude(L::COMMAND, false, &Failure::Usage(error)),
     }
 }

@@ -55,6 +55,13 @@ impl Source {
             Self::StdinWhole => {
                 let mut bytes = Vec::new();
                 io::stdin().lock().read_to_end(&mut bytes)?;
+                if bytes.is_empty() {
+                    // With -r, what a command that failed did not print would remove a message.
+                    return Err(Failure::Other(
+                        "Zero length input. Nothing came on the standard input; -n publishes an empty message."
+                            .to_owned(),
+                    ));
+                }
                 Ok(Some(bytes))
             }
             Self::StdinLines => Ok(None),

@@ -122,7 +122,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 fn help() -> String {
     format!(
         "{}\nModules: broker, dynsec. `midge ctrl dynsec help` and `midge ctrl broker help` show their commands.\n",
-        options::CTRL.help()
+        options::CTRL.help_as(&terminal::called(&options::CTRL))
     )
 }
 

@@ -1,8 +1,8 @@
 //! Files with options, which the client tools read before their command lines.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::plain;
@@ -181,7 +181,7 @@ fn push_words(value: &[u8], args: &mut Vec<OsString>) {
     }
     let is_pair = args
         .last()
-        .is_some_and(|name| name == OsStr::from_bytes(b"user-property"));
+        .is_some_and(|name| name.eq_ignore_ascii_case("user-property"));
     match split(rest) {
         Some((name, value)) if is_pair => args.extend([owned(name), owned(value)]),
         _ => args.push(owned(rest)),

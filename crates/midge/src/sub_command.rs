@@ -5,14 +5,12 @@ use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use midge_codec::{
-    Properties, Publish, QoS, ReasonCode, RetainHandling, SubscriptionOptions, topic,
-};
+use midge_codec::{Properties, Publish, QoS, ReasonCode, topic};
 
 use crate::client::Client;
 use crate::client::flows::{Event, Flows, Outgoing};
 use crate::command_line::{self, CommandLine};
-use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::connect_options::{ConnectOptions, needed};
 use crate::content::shown;
 use crate::failure::{Failure, sentence};
 use crate::options::{self, Command, Id, UsageError, Value};

@@ -1,7 +1,7 @@
 //! How the tools reach a broker: what the command line says, given to the client library's dialer.
 
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use midge_client::ConnectionError;
@@ -35,9 +35,9 @@ impl Dial {
                 .map_err(|error| Failure::Other(format!("{error}.")))?;
         }
         if let Some(text) = &options.bind_address {
-            let address: IpAddr = text.parse().map_err(|_| {
+            let address = own_address(text).ok_or_else(|| {
                 Failure::Other(format!(
-                    "-A wants an address of this machine, not '{text}'."
+                    "-A wants an address of this machine, or its name, not '{text}'."
                 ))
             })?;
             dialer = dialer.bind_address(address);
@@ -108,6 +108,16 @@ impl Dial {
         }
         server
     }
+}
+
+/// An address, or the first of a host that has some; of both families, that of IPv4.
+fn own_address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let found: Vec<_> = (text, 0).to_socket_addrs().ok()?.collect();
+    let first = found.iter().find(|address| address.is_ipv4());
+    Some(first.or_else(|| found.first())?.ip())
 }
 
 /// The brokers of the domain that the options name, in the order in which they are to be tried.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::command_line::{Request, parse};
-use midge_codec::Version;
+use midge_codec::{RetainHandling, Version};
 
 fn read(line: &str) -> Result<Request<Job>, UsageError> {
     parse::<Job>(line.split_whitespace().map(OsString::from).collect())
