@@ -102,6 +102,24 @@ def mosquitto(_root):
 
 def mosquitto_program(name):
     """The path of a program of that package; None without it."""
+    return _program(name)
+
+
+def dnsmasq():
+    """A name server of Debian; its package has the program and starts no service."""
+    if dnsmasq_program():
+        return None
+    problem = _apt("dnsmasq-base")
+    return f"dnsmasq is not installed ({problem})" if problem else None
+
+
+def dnsmasq_program():
+    """Its path; None without it."""
+    return _program("dnsmasq")
+
+
+def _program(name):
+    """A program that only administrators may have in their path."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
 
 

@@ -89,14 +89,11 @@ def tls_refused(place):
     threading.Thread(target=break_off, args=(rude,), daemon=True).start()
     ca = ["--cafile", str(place.ca.certificate)]
     here = place.host(port=place.ports["tls"])
-    missing = b"Error: Problem setting TLS options: cannot read /nonexistent: No such file or directory."
     cases = [
         ([*here, "--cafile", str(place.other.certificate)], 8, b"name the file of its CA (--cafile)"),
         ([*place.host("127.0.0.1", place.ports["tls"]), *ca], 8, b"does not name it"),
         ([*place.host(), *ca], 8, b"another port may be the port for TLS"),
         ([*place.host("127.0.0.1", rude.getsockname()[1]), *ca], 8, b"another port may be the port for TLS"),
-        ([*here, "--cafile", "/nonexistent"], 1, missing),
-        ([*here, *ca, "--cert", "/nonexistent", "--key", "/nonexistent"], 1, missing),
         ([*here, *ca, "--ciphers", "nonsense"], 1, b"Error: Problem setting TLS options: unknown cipher nonsense"),
         ([*here, *ca, "--keyform", "pem"], 1, b"Error: If keyform is set, keyfile must be also specified."),
     ]
@@ -104,6 +101,49 @@ def tls_refused(place):
         result = midge("pub", *words, "-t", "a", "-m", "x")
         require_equal(result.returncode, code, f"{words} {result.stderr}")
         require(result.stderr.startswith(b"Error: ") and text in result.stderr, result.stderr)
+
+
+def bad_files(place):
+    """A file that cannot be used is told with the option or the line that named it, and what is wanted."""
+    here = [*place.host(port=place.ports["tls"]), "-t", "a", "-m", "x"]
+    ca = ["--cafile", str(place.ca.certificate)]
+    certificate, key = place.client
+    empty, folder = place.folder / "empty.pem", place.folder / "empty-folder"
+    empty.write_text("no PEM\n")
+    folder.mkdir(exist_ok=True)
+    missing, tls = "cannot read /nonexistent: No such file or directory", "Error: Problem setting TLS options: "
+    pair = lambda cert, key: [*ca, "--cert", str(cert), "--key", str(key)]
+    token_url = ["--oauth-token-url", "http://127.0.0.1:1/", "--oauth-client-id", "c", "--oauth-client-secret-file"]
+    cases = [
+        (["--cafile", "/nonexistent"], f"{tls}--cafile: {missing}.", "--cafile wants "),
+        (["--cafile", empty], f"{tls}--cafile: {empty}: no certificate in this file.", "--cafile wants "),
+        (["--cafile", folder], f"{tls}--cafile: cannot read {folder}: Is a directory.", "--cafile wants "),
+        (["--capath", "/nonexistent"], f"{tls}--capath: {missing}.", "--capath wants "),
+        (["--capath", folder], f"{tls}--capath: {folder} has no file with a CA in it.", "--capath wants "),
+        (pair("/nonexistent", key), f"{tls}--cert: {missing}.", "--cert wants "),
+        (pair(certificate, "/nonexistent"), f"{tls}--key: {missing}.", "--key wants "),
+        (pair(certificate, certificate), f"{tls}--key: {certificate}: no private key in this file.", "--key wants "),
+        (pair(key, key), f"{tls}--cert: {key}: no certificate in this file.", "--cert wants "),
+        ([*ca, "--tls-keylog", "/nonexistent/log"],
+         f"{tls}--tls-keylog: cannot write to /nonexistent/log: No such file or directory.", "--tls-keylog wants "),
+        (["--oauth-token-file", empty.with_name("none")], f"Error: Unable to read {empty.with_name('none')}: No such ",
+         "--oauth-token-file wants "),
+        ([*token_url, folder], f"Error: Unable to read {folder}: Is a directory.", "--oauth-client-secret-file wants "),
+    ]
+    for words, first, then in cases:
+        told = midge("pub", *here, *words)
+        lines = told.stderr.decode().splitlines()
+        require(told.returncode == 1 and len(lines) == 2, f"{words}: {told}")
+        require(lines[0].startswith(first) and lines[1].startswith(then), f"{words}: {lines}")
+    # As it is in an options file.
+    options = place.folder / "options"
+    options.write_text(f"# mine\n-h localhost\n-p {place.ports['tls']}\n--cafile /nonexistent\n")
+    told = midge("pub", "-o", options, "-t", "a", "-m", "x").stderr.decode().splitlines()
+    require_equal(told[:2], [f"{tls}--cafile: {missing}.", f"The option is from line 4 of {options}."], "options file")
+    told = midge("pub", "-o", options, "-t", "a", "-m", "x", "--cafile", "/nonexistent").stderr.decode()
+    require("options" in told and "line 4" not in told, f"the command line's own: {told}")
+    told = midge("ctrl", "-o", options, "dynsec", "listClients").stderr.decode()
+    require(f"{tls}--cafile: {missing}.\nThe option is from line 4 of {options}.\n--cafile wants " in told, told)
 
 
 def break_off(listener):
@@ -127,6 +167,19 @@ def reader_gone(place):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def no_response(place):
+    """`midge rr` without an answer says what may be wrong; mosquitto_rr's one line and code stay."""
+    asked = ["rr", *place.host(), "-t", "links/ask", "-e", "links/answer", "-m", "x", "-W", "1"]
+    for more, text in (([], b"Is anyone subscribed to 'links/ask', and does it answer to 'links/answer'? -W"),
+                       (["-q", "1"], b"The broker says that nobody is subscribed to 'links/ask'.")):
+        told = midge(*asked, *more)
+        lines = told.stderr.splitlines()
+        require_equal((told.returncode, told.stdout, len(lines), lines[0]), (27, b"", 2, b"Timed out"), f"rr {more}")
+        require(lines[1].startswith(text), lines[1])
+    told = midge(*asked, "--quiet")
+    require_equal((told.returncode, told.stderr), (27, b""), "--quiet")
 
 
 def websocket(place):
@@ -326,9 +379,9 @@ def run_all(report):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(folder)
         try:
-            for test in (tls, tls_refused, reader_gone, websocket, unix_socket, bound, proxy, tokens, bench):
+            for test in (tls, tls_refused, bad_files, no_response, reader_gone, websocket, unix_socket, bound, proxy, tokens, bench):
                 report.run(f"links {test.__name__}", test, place)
-            for test in (srv.brokers, srv.with_tls, srv.faults):
+            for test in (srv.brokers, srv.with_tls, srv.faults, srv.dnsmasq):
                 report.run(f"links srv {test.__name__}", test, midge, place)
         finally:
             place.broker.stop()

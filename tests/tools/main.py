@@ -287,6 +287,21 @@ LINES = [
     "pub -t nothing/a -s -d\tseveral\nlines",
     "pub -t nothing/a -l -d -q 1 -M 1\tone",
     "pub -t nothing/a -l\t",
+    "pub -t nothing/a -l --repeat 2 -d\tone\n\ntwo",
+    "pub -t nothing/a -s -r\t",
+    "pub -t nothing/a -m x -A localhost",
+    "pub -t nothing/a -m x -d -u u -P  -k 65535 -M 65535",
+    "pub -t nothing/a -m x -d --will-topic w --will-payload ",
+    "pub -t nothing/a -m x -d -D will content-type text/x --will-topic w -x 0 -i me",
+    "pub -t nothing/a -m x -q 1 -D Publish Message-Expiry-Interval 4294967295 -D connect USER-PROPERTY a b",
+    "pub -t nothing/a -m x -q 1 -d -V 5 -D connect receive-maximum 65535 -D disconnect reason-string bye -i me",
+    "pub -L mqtt://u:p:q@127.0.0.1:$PORT/nothing/a%20b?c#d -m x -d",
+    "pub -L mqtt://@127.0.0.1:$PORT//nothing -t nothing/b -m x -d",
+    "sub -L mqtt://127.0.0.1:$PORT/kept/text -t kept/qos -C 2 -F %t",
+    "sub -t kept/text -C 1 -F @1|@!|@+|@E|@Z",
+    "sub -t kept/text -C 1 -F [%-012t][%.0p][%020t][%03q][%-3r]",
+    "sub -t kept/text -C 1 -D subscribe subscription-identifier 268435455 -F %S",
+    "sub -t kept/text --retained-only -W 1 -c -i me -x 0",
     "pub -t nothing/a -f /nonexistent/file",
     "pub -L mqtt://127.0.0.1:$PORT/nothing/a -m x -d",
     "pub -t nothing/a -m x -V 5 -d -D connect user-property a b -D disconnect user-property c d -x 5",
@@ -415,6 +430,14 @@ def options_file(place, debian, ours):
         for words, environment in cases:
             theirs, mine = debian.run(words, b"", environment), ours.run(words, b"", environment)
             require_equal((mine.returncode, mine.stdout), (theirs.returncode, theirs.stdout), f"{words}")
+        # A line has its value for itself.
+        for text in ("-h\n-v\n", "-t\n", "-v\n-z\n", "   -t kept/#/x\n"):
+            pathlib.Path(folder, "mosquitto_sub").write_text(text)
+            words = place.connect(["sub", "-W", "1"])
+            theirs, mine = (tools.run(words, b"", {"XDG_CONFIG_HOME": folder}) for tools in (debian, ours))
+            require_equal((mine.returncode, said(mine.stderr)[0]), (theirs.returncode, said(theirs.stderr)[0]), text)
+            number = 2 if "-z" in text else 1
+            require_equal(said(mine.stderr)[1], f"This is line {number} of {folder}/mosquitto_sub.", text)
         # -o is newer than Debian's.
         for words, expected in ((["sub", "-o", named], b"kept/text hello\n"),
                                 (["sub", "-F", "%p", "-o", named, "-N"], b"hello")):
@@ -475,6 +498,28 @@ def messages_alike(place, debian, ours):
         theirs = live_lines(place, debian, words, publishes)
         mine = live_lines(place, ours, words, publishes)
         require_equal(mine, theirs, f"{words}")
+
+
+def closed_and_full(place, _debian, ours):
+    """Output that goes nowhere is told, closed streams are no reason to fall, and properties need MQTT 5."""
+    command = lambda words: " ".join(ours.command(place.connect(words.split(" "))))
+    for words, code in (
+        ("sub -t kept/text -C 1 > /dev/full", 1), ("sub -t kept/text -C 1 -N -F %p > /dev/full", 1),
+        ("rr -t nothing/a -e kept/text -m x > /dev/full", 1), ("pub -t nothing/a -m x -d > /dev/full", 1),
+        ("sub -t kept/text -C 1 <&- >&-", 0), ("pub -t nothing/a -m x -d <&- >&- 2>&-", 0),
+        ("pub -t nothing/a -l <&-", 0), ("pub -t nothing/a -s <&-", 1), ("pub -t nothing/a -l < /", 1),
+    ):
+        line, direction, target = words.partition(" > ") if " > " in words else words.partition(" <")
+        result = subprocess.run(
+            ["bash", "-c", f"{command(line)}{direction}{target}"], capture_output=True, timeout=DEADLINE, check=False,
+            env=ours.environment,
+        )
+        require_equal(result.returncode, code, f"{words} {result.stderr}")
+        text = b"No space left" if "full" in words else b"Error: " if code else b""
+        require(text in result.stderr and b"panicked" not in result.stderr, f"{words} {result.stderr}")
+    result = ours.run(place.connect("pub -t nothing/a -m x -D publish content-type x -V 311".split(" ")))
+    warning = b"Warning: The properties of -D need -V 5 and are not sent.\n"
+    require_equal((result.returncode, result.stderr), (0, warning), "properties and 3.1.1")
 
 
 def aliases(place, _debian, ours):
@@ -678,7 +723,7 @@ def main():
                 report.run(f"tools {name}: {shown}", line_runs_alike, line, place, debian, ours)
             for line, expected in NEWER.items():
                 report.run(f"tools {name}: {line}", newer_line, line, expected, place, ours)
-            for test in (options_file, messages_alike, aliases, request_response, remove_retained, message_rate, large_messages, signals):
+            for test in (options_file, messages_alike, closed_and_full, aliases, request_response, remove_retained, message_rate, large_messages, signals):
                 report.run(f"tools {name}: {test.__name__}", test, place, debian, ours)
         finally:
             broker.stop()

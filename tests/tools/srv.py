@@ -1,15 +1,19 @@
-"""Brokers that are found by the SRV records of a domain, with a name server of the test's own."""
+"""Brokers that are found by the SRV records of a domain, with a name server of the test's own, and with dnsmasq."""
 
 import socket
 import socketserver
+import subprocess
 import threading
+import time
 
+from harness import install
 from harness.broker import free_port
-from harness.report import require, require_equal
+from harness.report import Skip, require, require_equal
 
 SRV = 33
 NAME_ERROR = 3
 SERVER_FAILURE = 2
+DEADLINE = 20
 TRUNCATED = 0x0200
 
 
@@ -153,3 +157,66 @@ def faults(midge, place):
             require_equal(result.returncode, 1, told)
             require(told.startswith("Error: ") and text in told, f"{words}: {told}")
             require(len(told.strip().splitlines()) > 1, f"nothing to try: {told}")
+
+
+class Dnsmasq:
+    """Debian's dnsmasq with these records, and nothing of this machine's: (name, target, port, priority)."""
+
+    def __init__(self, records):
+        self.port = free_port()
+        words = [
+            install.dnsmasq_program(), "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+            "--bind-interfaces", "--listen-address=127.0.0.1", f"--port={self.port}", "--local=/test/", "--pid-file=",
+        ]
+        words += [f"--srv-host={','.join(map(str, record))}" for record in records]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        end = time.monotonic() + DEADLINE
+        while self.process.poll() is None and time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        self.process.kill()
+        raise AssertionError(f"dnsmasq does not start: {self.process.communicate()[1]}")
+
+    def words(self, domain):
+        """The options that ask it for the brokers of a domain."""
+        return ["-S", "-h", domain, "--dns-server", f"127.0.0.1:{self.port}"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate(timeout=DEADLINE)
+
+
+def dnsmasq(midge, place):
+    """A name server that others wrote: one record, many that need TCP, TLS, no broker, no name."""
+    problem = install.dnsmasq()
+    if problem:
+        raise Skip(problem)
+    down = free_port()
+    records = [
+        ("_mqtt._tcp.few.test", "localhost", down, 1),
+        ("_mqtt._tcp.few.test", "localhost", place.plain, 2),
+        ("_secure-mqtt._tcp.few.test", "localhost", place.ports["tls"], 0),
+        ("_mqtt._tcp.many.test", "localhost", place.plain, 9),
+        # Without a target: there is no broker.
+        ("_mqtt._tcp.no.test",),
+        *(("_mqtt._tcp.many.test", f"a-host-with-a-long-name-{number}.nowhere.test", down, 1) for number in range(30)),
+    ]
+    ca = ["--cafile", str(place.ca.certificate)]
+    with Dnsmasq(records) as server:
+        for words in (server.words("few.test"), server.words("FEW.test."), [*server.words("few.test"), *ca]):
+            message = ["-t", "srv/dnsmasq", "-q", "1"]
+            result = midge("pub", *words, *message, "-m", "found", "-r")
+            require_equal((result.returncode, result.stderr), (0, b""), f"pub {words}")
+            result = midge("sub", *words, *message, "-C", "1")
+            require_equal((result.returncode, result.stdout), (0, b"found\n"), f"sub {words} {result.stderr}")
+        result = midge("pub", *server.words("many.test"), "-t", "a", "-m", "x", "-q", "1")
+        require_equal((result.returncode, result.stderr), (0, b""), "many records")
+        for domain, text in (("no.test", "says that there is no broker"), ("nowhere.test", "there is no name")):
+            result = midge("pub", *server.words(domain), "-t", "a", "-m", "x")
+            require(result.returncode == 1 and text in result.stderr.decode(), f"{domain}: {result}")

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use midge_codec::Version;
+
 use crate::connect_options::ConnectOptions;
 use crate::failure::Failure;
 use crate::options::{Command, Id, UsageError, Value};
-use crate::options_file;
+use crate::options_file::{OptionsFile, Origins, Place};
 use crate::terminal;
 
 /// The command line of a client tool, while it is read.
@@ -44,40 +46,67 @@ pub(crate) fn run<L: CommandLine>(
     connect: impl FnOnce(&L::Job) -> &ConnectOptions,
 ) -> ExitCode {
     match read::<L>(args) {
-        Ok(Request::Help) => terminal::help(L::COMMAND),
-        Ok(Request::Version) => terminal::show_version(L::COMMAND),
-        Ok(Request::Run(job)) => match perform(&job) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => terminal::conclude_client(L::COMMAND, connect(&job), &failure),
-        },
+        Ok((Request::Help, _)) => terminal::help(L::COMMAND),
+        Ok((Request::Version, _)) => terminal::show_version(L::COMMAND),
+        Ok((Request::Run(job), origins)) => {
+            let options = connect(&job);
+            if options.version != Version::V5 && !options.properties.is_empty() && !options.quiet {
+                terminal::complain("Warning: The properties of -D need -V 5 and are not sent.");
+            }
+            match perform(&job) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    let failure = failure.with_place(&origins);
+                    terminal::conclude_client(L::COMMAND, options, &failure)
+                }
+            }
+        }
         Err(error) => terminal::conclude(L::COMMAND, false, &Failure::Usage(error)),
     }
 }
 
 /// Reads the options file, then the command line.
-fn read<L: CommandLine>(args: Vec<OsString>) -> Result<Request<L::Job>, UsageError> {
-    let mut all = if L::OPTIONS_FILE.is_empty() {
-        Vec::new()
+fn read<L: CommandLine>(args: Vec<OsString>) -> Result<(Request<L::Job>, Origins), UsageError> {
+    let file = if L::OPTIONS_FILE.is_empty() {
+        OptionsFile::default()
     } else {
-        options_file::read(&args, L::OPTIONS_FILE)?
+        OptionsFile::read(L::COMMAND, &args, L::OPTIONS_FILE)?
     };
-    all.extend(args);
-    parse::<L>(all)
+    let mut origins = Origins::default();
+    let request = read_all::<L>(&file, args, &mut origins)?;
+    Ok((request, origins))
+}
+
+/// Reads a command line alone.
+#[cfg(test)]
+pub(crate) fn parse<L: CommandLine>(args: Vec<OsString>) -> Result<Request<L::Job>, UsageError> {
+    read_all::<L>(&OptionsFile::default(), args, &mut Origins::default())
 }
 
 /// Reads options, whichever way they came.
-pub(crate) fn parse<L: CommandLine>(args: Vec<OsString>) -> Result<Request<L::Job>, UsageError> {
+fn read_all<L: CommandLine>(
+    file: &OptionsFile,
+    args: Vec<OsString>,
+    origins: &mut Origins,
+) -> Result<Request<L::Job>, UsageError> {
     let mut line = L::default();
-    for option in L::COMMAND.parse(args) {
-        let (id, value) = option?;
-        match id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
-            _ => {
-                if let Some(value) = line.connect().take(id, value)? {
-                    line.take(id, value)?;
-                }
+    let of_line = L::COMMAND.parse(args).map(|option| (None, option));
+    for (place, option) in file.options(L::COMMAND).chain(of_line) {
+        let take = || {
+            let (id, value) = option?;
+            match id {
+                Id::Help => return Ok(Some(Request::Help)),
+                Id::Version => return Ok(Some(Request::Version)),
+                _ => {}
             }
+            if let Some(value) = line.connect().take(id, value)? {
+                line.take(id, value)?;
+            }
+            origins.note(id, place.clone());
+            Ok(None)
+        };
+        if let Some(request) = take().map_err(|error| Place::add_to(place.as_ref(), error))? {
+            return Ok(request);
         }
     }
     Ok(Request::Run(Box::new(line.finish()?)))

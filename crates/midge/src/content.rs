@@ -45,13 +45,23 @@ impl Source {
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|error| {
                     let (path, why) = (path.display(), plain(&error));
-                    Failure::Other(format!("Unable to open file \"{path}\": {why}."))
+                    Failure::File {
+                        option: Id::File,
+                        text: format!("Unable to open file \"{path}\": {why}."),
+                    }
                 })?;
                 Ok(Some(bytes))
             }
             Self::StdinWhole => {
                 let mut bytes = Vec::new();
                 io::stdin().lock().read_to_end(&mut bytes)?;
+                if bytes.is_empty() {
+                    // With -r, what a command that failed did not print would remove a message.
+                    return Err(Failure::Other(
+                        "Zero length input. Nothing came on the standard input; -n publishes an empty message."
+                            .to_owned(),
+                    ));
+                }
                 Ok(Some(bytes))
             }
             Self::StdinLines => Ok(None),

@@ -9,7 +9,7 @@ use midge_codec::{QoS, Version};
 use crate::connect_options::{ConnectOptions, qos};
 use crate::failure::{Failure, plain};
 use crate::options::{self, Id, UsageError, Value};
-use crate::options_file;
+use crate::options_file::{OptionsFile, Origins, Place};
 use crate::prompt::read_hidden;
 use crate::terminal;
 use answer::Answer;
@@ -47,6 +47,8 @@ struct Settings {
     data_file: Option<PathBuf>,
     /// Whether the shell knows where to connect to.
     host_was_given: bool,
+    /// Which of this is from an options file.
+    origins: Origins,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             qos: QoS::AtLeastOnce,
             data_file: None,
             host_was_given: false,
+            origins: Origins::default(),
         }
     }
 }
@@ -119,7 +122,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 fn help() -> String {
     format!(
         "{}\nModules: broker, dynsec. `midge ctrl dynsec help` and `midge ctrl broker help` show their commands.\n",
-        options::CTRL.help()
+        options::CTRL.help_as(&terminal::called(&options::CTRL))
     )
 }
 
@@ -210,6 +213,7 @@ fn online(mut settings: Settings, module: Module, request: &str) -> ExitCode {
         Ok(Answer::Error(text)) => terminal::fail(&text, 0),
         Ok(Answer::Invalid(text)) => terminal::fail(&format!("Error: {text}"), 0),
         Err(failure) => {
+            let failure = failure.with_place(&settings.origins);
             let code = match &failure {
                 Failure::Io(error) => terminal::fail(&format!("Error: {}", plain(error)), SYSTEM),
                 _ => terminal::conclude(&options::CTRL, false, &failure),
@@ -242,44 +246,54 @@ enum Read {
 
 /// Reads the options file, then the command line, whose word counts more.
 fn settings(args: Vec<OsString>) -> Result<Read, UsageError> {
-    let mut settings = Settings::default();
-    let mut given = Settings::default();
-    if let Some(read) = take(&mut given, args.clone())? {
+    let command = &options::CTRL;
+    let of_line = |args: Vec<OsString>| command.parse(args).map(|option| (None, option));
+    // Help needs no file.
+    if let Some(read) = take(&mut Settings::default(), of_line(args.clone()))? {
         return Ok(read);
     }
-    let lines = options_file::read(&args, "mosquitto_ctrl")?;
-    take(&mut settings, lines)?;
-    take(&mut settings, args)?;
+    let file = OptionsFile::read(command, &args, "mosquitto_ctrl")?;
+    let mut settings = Settings::default();
+    take(&mut settings, file.options(command).chain(of_line(args)))?;
     settings.connect = settings.connect.finish()?;
     // Between two lines that somebody types, hours may pass.
     settings.connect.keep_alive_secs = 0;
     Ok(Read::Settings(Box::new(settings)))
 }
 
-fn take(settings: &mut Settings, args: Vec<OsString>) -> Result<Option<Read>, UsageError> {
-    for option in options::CTRL.parse(args) {
-        let (id, value) = option?;
-        settings.host_was_given |=
-            matches!(id, Id::Host | Id::Port | Id::UserName | Id::Url | Id::Unix);
-        let Some(value) = settings.connect.take(id, value)? else {
-            continue;
-        };
-        match id {
-            Id::Help => return Ok(Some(Read::Help)),
-            Id::Version => return Ok(Some(Read::Version)),
-            Id::QoS => settings.qos = qos(&value)?,
-            Id::File => settings.data_file = Some(path(value)),
-            Id::Url => {
-                settings.connect.take_url(value)?;
-            }
-            _ => {}
+fn take(
+    settings: &mut Settings,
+    options: impl Iterator<Item = (Option<Place>, Result<(Id, Value), UsageError>)>,
+) -> Result<Option<Read>, UsageError> {
+    for (place, option) in options {
+        let taken = option.and_then(|(id, value)| {
+            settings.origins.note(id, place.clone());
+            take_one(settings, id, value)
+        });
+        if let Some(read) = taken.map_err(|error| Place::add_to(place.as_ref(), error))? {
+            return Ok(Some(read));
         }
     }
     Ok(None)
 }
 
-fn path(value: Value) -> PathBuf {
-    value.into_os_string().into()
+fn take_one(settings: &mut Settings, id: Id, value: Value) -> Result<Option<Read>, UsageError> {
+    settings.host_was_given |=
+        matches!(id, Id::Host | Id::Port | Id::UserName | Id::Url | Id::Unix);
+    let Some(value) = settings.connect.take(id, value)? else {
+        return Ok(None);
+    };
+    match id {
+        Id::Help => return Ok(Some(Read::Help)),
+        Id::Version => return Ok(Some(Read::Version)),
+        Id::QoS => settings.qos = qos(&value)?,
+        Id::File => settings.data_file = Some(value.into_os_string().into()),
+        Id::Url => {
+            settings.connect.take_url(value)?;
+        }
+        _ => {}
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

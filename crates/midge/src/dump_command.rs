@@ -69,7 +69,7 @@ enum Request {
 /// Runs the command and gives its exit code: 1 also when something is damaged.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     match parse(args) {
-        Ok(Request::Help) => terminal::print(&DUMP.help()),
+        Ok(Request::Help) => terminal::print(&DUMP.help_as(&terminal::called(&DUMP))),
         Ok(Request::Version) => terminal::print(&terminal::version("midge")),
         Ok(Request::Dump(path, form)) => dump(&path, form),
         Err(UsageError(text)) => {

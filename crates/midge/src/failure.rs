@@ -6,7 +6,8 @@ use std::io;
 use midge_codec::{DecodeError, EncodeError, ReasonCode, Version};
 
 use crate::connect_options::ConnectOptions;
-use crate::options::UsageError;
+use crate::options::{Id, UsageError};
+use crate::options_file::Origins;
 use crate::srv;
 
 /// Why a tool ends early.
@@ -28,6 +29,8 @@ pub(crate) enum Failure {
     Lost,
     /// `-W` has passed.
     TimedOut,
+    /// `-W` has passed without a response; what may be tried.
+    NoResponse(String),
     /// SIGINT or SIGTERM.
     Signal,
     /// There is no TLS, or no longer.
@@ -38,6 +41,8 @@ pub(crate) enum Failure {
     Connect(String),
     /// What the broker sent is no MQTT, or not what it may send now.
     Protocol(String),
+    /// A file that an option names cannot be used.
+    File { option: Id, text: String },
     /// What was asked cannot be put into a packet.
     Encode(EncodeError),
     /// Anything else, in words.
@@ -53,6 +58,7 @@ impl Failure {
             | Self::Lookup
             | Self::Srv(_)
             | Self::Io(_)
+            | Self::File { .. }
             | Self::Encode(_)
             | Self::Connect(_)
             | Self::Other(_) => 1,
@@ -63,13 +69,26 @@ impl Failure {
             Self::Refused(_, reason) => reason.connack_v3().unwrap_or(1),
             Self::Protocol(_) => 2,
             Self::Lost => 7,
-            Self::TimedOut => 27,
+            Self::TimedOut | Self::NoResponse(_) => 27,
         }
     }
 
     /// Whether the output's reader went away, which is no fault to speak of.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The failure, with the line of the options file where the option stands.
+    pub(crate) fn with_place(self, origins: &Origins) -> Self {
+        match self {
+            Self::File { option, text } => {
+                let place = origins.of(option);
+                let place = place.map(|place| format!("\nThe option is from {place}."));
+                let text = text + &place.unwrap_or_default();
+                Self::File { option, text }
+            }
+            other => other,
+        }
     }
 
     /// What the user may try, where the failure itself does not say it.
@@ -110,6 +129,8 @@ impl Failure {
                 )),
                 _ => None,
             },
+            Self::NoResponse(try_this) => Some(try_this.clone()),
+            Self::File { option, .. } => file_wanted(*option).map(str::to_owned),
             Self::Lost => Some(format!(
                 "The broker at {place} closed the connection; its log says why. -d shows what was said."
             )),
@@ -156,7 +177,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(UsageError(text)) | Self::Other(text) => write!(f, "Error: {text}"),
+            Self::Usage(UsageError(text)) | Self::File { text, .. } | Self::Other(text) => {
+                write!(f, "Error: {text}")
+            }
             Self::Lookup => f.write_str("Unable to connect (Lookup error.)."),
             Self::Srv(fault) => write!(f, "Error: SRV lookup failed: {fault}."),
             Self::Targets(each) => {
@@ -169,7 +192,7 @@ impl fmt::Display for Failure {
                 write!(f, "Connection error: {}", refusal(*version, *reason))
             }
             Self::Lost => f.write_str("Error: The connection was lost."),
-            Self::TimedOut => f.write_str("Timed out"),
+            Self::TimedOut | Self::NoResponse(_) => f.write_str("Timed out"),
             Self::Signal => f.write_str("Interrupted"),
             Self::Tls(why) => write!(f, "Error: A TLS error occurred: {why}."),
             Self::Proxy(why) => write!(f, "Error: The proxy does not connect: {why}."),
@@ -177,6 +200,31 @@ impl fmt::Display for Failure {
             Self::Protocol(text) => write!(f, "Error: The broker broke the protocol: {text}."),
             Self::Encode(error) => write!(f, "Error: {error}."),
         }
+    }
+}
+
+/// What an option wants that names a file.
+const fn file_wanted(option: Id) -> Option<&'static str> {
+    match option {
+        Id::CaFile => Some(
+            "--cafile wants the certificate of the authority that signed the broker's, as PEM text; \
+             --tls-use-os-certs trusts the authorities of this machine.",
+        ),
+        Id::CaPath => Some(
+            "--capath wants a directory of files with certificates of authorities, as PEM text; --cafile \
+             wants one such file.",
+        ),
+        Id::Certificate => Some("--cert wants the client's certificate, as PEM text."),
+        Id::Key => Some("--key wants the private key of --cert, as PEM text without a password."),
+        Id::TlsKeylog => Some("--tls-keylog wants a file that can be written or made."),
+        Id::File => Some("-f wants a file that can be read; -s takes the standard input."),
+        Id::OauthTokenFile => {
+            Some("--oauth-token-file wants a file with a token and nothing else.")
+        }
+        Id::OauthSecretFile => Some(
+            "--oauth-client-secret-file wants a file with the client's secret and nothing else.",
+        ),
+        _ => None,
     }
 }
 

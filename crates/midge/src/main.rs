@@ -28,6 +28,7 @@ mod qos_report;
 mod rr_command;
 mod srv;
 mod sub_command;
+mod subscribe_options;
 mod terminal;
 mod top_command;
 

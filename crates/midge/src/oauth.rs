@@ -1,6 +1,6 @@
 //! Tokens as passwords: from a file, or from a provider.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,7 @@ impl OauthOptions {
     /// Gets a token; asks the provider if that is where tokens come from.
     pub(crate) fn token(&self) -> Result<Vec<u8>, Failure> {
         if let Some(path) = &self.token_file {
-            return read_file(path);
+            return read_file(Id::OauthTokenFile, path);
         }
         let mut provider = Provider::new(self)?;
         match &self.device_url {
@@ -106,10 +106,13 @@ impl OauthOptions {
 }
 
 /// The one line of a file that holds a secret.
-fn read_file(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+fn read_file(option: Id, path: &Path) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
 
-    let fail = |why: String| Failure::Other(format!("Unable to read {}: {why}.", path.display()));
+    let fail = |why: String| Failure::File {
+        option,
+        text: format!("Unable to read {}: {why}.", path.display()),
+    };
     let file = std::fs::File::open(path).map_err(|error| fail(plain(&error)))?;
     let mut text = Vec::new();
     file.take(TOKEN_BYTES_MAX + 1)
@@ -148,7 +151,8 @@ impl<'a> Provider<'a> {
             total_timeout: PATIENCE,
             ..FetchSettings::default()
         })?;
-        let secret = options.secret_file.as_ref().map(read_file).transpose()?;
+        let read = |path| read_file(Id::OauthSecretFile, path);
+        let secret = options.secret_file.as_deref().map(read).transpose()?;
         Ok(Self {
             options,
             fetcher,

@@ -228,12 +228,9 @@ impl Value {
         utf8(self.text, what)
     }
 
-    /// All operands as text; `what` names them in the message.
-    pub(crate) fn into_texts(self, what: &str) -> Result<Vec<String>, UsageError> {
-        std::iter::once(self.text)
-            .chain(self.more)
-            .map(|text| utf8(text, what))
-            .collect()
+    /// All operands as the platform gave them.
+    pub(crate) fn into_all(self) -> impl Iterator<Item = OsString> {
+        std::iter::once(self.text).chain(self.more)
     }
 
     /// A number from `min` up; the message is `fault` with the operand in the place of `{}`.
@@ -254,7 +251,8 @@ impl Value {
     }
 }
 
-fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
+/// An operand as text; `what` names it in the message.
+pub(crate) fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
     text.into_string()
         .map_err(|_| UsageError(format!("Malformed UTF-8 in {what} argument.")))
 }
@@ -314,7 +312,8 @@ impl Command {
             // The name of the property and its value; a user property has a name and a value.
             let mut next = || rest.next().ok_or(operand.missing);
             let name = next()?;
-            let values = if name == "user-property" { 2 } else { 1 };
+            let is_pair = name.eq_ignore_ascii_case("user-property");
+            let values = if is_pair { 2 } else { 1 };
             value.more.push(name);
             for _ in 0..values {
                 value.more.push(next()?);
@@ -328,19 +327,24 @@ impl Command {
         self.options.iter().flat_map(|group| group.options)
     }
 
+    /// The text of `--help`.
+    pub(crate) fn help(&self) -> String {
+        self.help_as(self.name)
+    }
+
     fn find(&self, arg: &OsString) -> Option<&Opt> {
         let arg = arg.to_str()?;
         self.all_options()
             .find(|option| option.names.contains(&arg))
     }
 
-    /// The text of `--help`.
-    pub(crate) fn help(&self) -> String {
-        let mut text = format!("{}\n\nUsage: {} {}\n", self.about, self.name, self.usage);
+    /// The text of `--help`, for who called the command by `name`.
+    pub(crate) fn help_as(&self, name: &str) -> String {
+        let mut text = format!("{}\n\nUsage: {name} {}\n", self.about, self.usage);
         if !self.examples.is_empty() {
             text.push_str("\nExamples:\n");
             for (line, what) in self.examples {
-                let _ = writeln!(text, "  {} {line}\n      {what}", self.name);
+                let _ = writeln!(text, "  {name} {line}\n      {what}");
             }
         }
         for group in self.options {

@@ -115,10 +115,10 @@ const EXIT_MISMATCH: u8 = 2;
 /// Runs the command and gives its exit code.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let failure = match parse(args) {
-        Ok(Request::Help) => return terminal::print(&PASSWD.help()),
+        Ok(Request::Help) => return terminal::print(&PASSWD.help_as(&terminal::called(&PASSWD))),
         Ok(Request::Version) => return terminal::print(&terminal::version("midge")),
         Ok(Request::Usage) => {
-            terminal::print(&PASSWD.help());
+            terminal::print(&PASSWD.help_as(&terminal::called(&PASSWD)));
             return ExitCode::FAILURE;
         }
         Ok(Request::Task(task)) => match perform(task) {

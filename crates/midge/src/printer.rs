@@ -13,6 +13,7 @@ use format::{Clock, Format};
 mod decode;
 mod format;
 mod json;
+mod zone;
 
 /// What the options say about printing.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,10 @@
 //! Properties of MQTT 5.0 by their names: what `-D` takes, and what JSON calls them.
 
+use std::ffi::OsString;
+
 use midge_codec::{Properties, Property, PropertyId, Scope, Sink as _};
 
-use crate::options::{UsageError, Value};
+use crate::options::{UsageError, Value, utf8};
 
 /// The properties that the packets of a client get, each section encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,13 +177,18 @@ const NOT_SET: &[(&str, Scope)] = &[
 ];
 
 impl PacketProperties {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Reads the operands of `-D`: packet, name, value, and for a user property its value.
     pub(crate) fn take(&mut self, value: Value) -> Result<(), UsageError> {
-        let words = value.into_texts("--property")?;
-        let mut words = words.iter().map(String::as_str);
+        let mut words = value.into_all();
         let mut next = || words.next().unwrap_or_default();
-        let (packet, name, value) = (next(), next(), next());
-        let second = words.next();
+        let text = |word| utf8(word, "--property");
+        let (packet, name) = (text(next())?, text(next())?);
+        let values: Vec<_> = words.collect();
 
         let lower = packet.to_ascii_lowercase();
         let not_set = NOT_SET.iter().find(|(name, _)| *name == lower);
@@ -199,7 +206,10 @@ impl PacketProperties {
                 )));
             }
         };
-        let Some(&(_, id, kind)) = TABLE.iter().find(|(known, _, _)| *known == name) else {
+        let Some(&(_, id, kind)) = TABLE
+            .iter()
+            .find(|(known, _, _)| known.eq_ignore_ascii_case(&name))
+        else {
             return Err(UsageError(format!(
                 "Invalid property name {name} given in --property argument."
             )));
@@ -217,7 +227,7 @@ impl PacketProperties {
         };
         let bytes = &mut section.0;
         bytes.put_u8(id as u8);
-        write(bytes, name, kind, value, second)?;
+        write(bytes, &name, kind, values)?;
         if Properties::decode(bytes, scope).is_err() {
             return Err(UsageError(format!(
                 "Property {name} cannot be given to {packet} twice, or not with this value."
@@ -232,26 +242,43 @@ fn write(
     bytes: &mut Vec<u8>,
     name: &str,
     kind: Kind,
-    value: &str,
-    second: Option<&str>,
+    values: Vec<OsString>,
 ) -> Result<(), UsageError> {
+    if kind == Kind::Binary {
+        return write_bytes(
+            bytes,
+            name,
+            values.first().map(|value| value.as_encoded_bytes()),
+        );
+    }
+    let values: Vec<_> = values
+        .into_iter()
+        .map(|value| utf8(value, "--property"))
+        .collect::<Result<_, _>>()?;
+    let value = values.first().map_or("", String::as_str);
     match kind {
         Kind::Byte => bytes.put_u8(number(name, value, u8::MAX)?),
         Kind::TwoBytes => bytes.put_u16(number(name, value, u16::MAX)?),
         Kind::FourBytes => bytes.put_u32(number(name, value, u32::MAX)?),
         Kind::Variable => bytes.put_variable_int(number(name, value, VARIABLE_MAX)?),
         Kind::Text | Kind::Binary | Kind::Pair => {
-            for text in std::iter::once(value).chain(second) {
-                let Ok(length) = u16::try_from(text.len()) else {
-                    return Err(UsageError(format!(
-                        "Property value too long for property {name}."
-                    )));
-                };
-                bytes.put_u16(length);
-                bytes.put(text.as_bytes());
+            for text in &values {
+                write_bytes(bytes, name, Some(text.as_bytes()))?;
             }
         }
     }
+    Ok(())
+}
+
+fn write_bytes(bytes: &mut Vec<u8>, name: &str, value: Option<&[u8]>) -> Result<(), UsageError> {
+    let value = value.unwrap_or_default();
+    let Ok(length) = u16::try_from(value.len()) else {
+        return Err(UsageError(format!(
+            "Property value too long for property {name}."
+        )));
+    };
+    bytes.put_u16(length);
+    bytes.put(value);
     Ok(())
 }
 

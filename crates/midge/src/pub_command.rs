@@ -106,9 +106,6 @@ impl CommandLine for Line {
         let (Some(topic), Some(source)) = (self.topic, self.source) else {
             return Err("Both topic and message must be supplied.".into());
         };
-        if source == Source::StdinLines && self.repeat > 1 {
-            return Err("--repeat cannot be used with -l.".into());
-        }
         Ok(Job {
             connect: self.connect.finish()?,
             topic,

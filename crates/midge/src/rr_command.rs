@@ -5,18 +5,18 @@ use std::io::{self, StdoutLock, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use midge_codec::{Property, PropertyId, ReasonCode, RetainHandling, SubscriptionOptions, Version};
+use midge_codec::{Property, PropertyId, ReasonCode, Version};
 
 use crate::client::Client;
 use crate::client::flows::{Event, Outgoing};
 use crate::command_line::{self, CommandLine};
-use crate::connect_options::{ConnectOptions, needed, qos};
-use crate::content::{Source, publish_topic};
+use crate::connect_options::{ConnectOptions, needed};
+use crate::content::{Source, publish_topic, shown};
 use crate::failure::{Failure, sentence};
 use crate::options::{self, Command, Id, UsageError, Value};
 use crate::printer::{PrintOptions, Printer};
 use crate::qos_report::QosReport;
-use crate::sub_command::{retain_handling, timeout};
+use crate::subscribe_options::SubscribeOptions;
 
 /// The command line, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,10 +26,8 @@ struct Job {
     topic: Option<String>,
     response_topic: Option<String>,
     source: Option<Source>,
-    subscription: SubscriptionOptions,
-    show_retained: bool,
+    subscribe: SubscribeOptions,
     latency: bool,
-    timeout: Option<Duration>,
 }
 
 /// How long the last packets may take to leave.
@@ -51,10 +49,8 @@ impl Default for Job {
             topic: None,
             response_topic: None,
             source: None,
-            subscription: SubscriptionOptions::default(),
-            show_retained: true,
+            subscribe: SubscribeOptions::default(),
             latency: false,
-            timeout: None,
         }
     }
 }
@@ -96,6 +92,9 @@ impl CommandLine for Job {
         let Some(value) = self.print.take(id, value)? else {
             return Ok(());
         };
+        let Some(value) = self.subscribe.take(id, value)? else {
+            return Ok(());
+        };
         let Some(value) = Source::take(&mut self.source, id, value)? else {
             return Ok(());
         };
@@ -114,17 +113,7 @@ impl CommandLine for Job {
                 }
                 self.response_topic = Some(name);
             }
-            Id::QoS => self.subscription.qos = qos(&value)?,
-            Id::RetainedOff => {
-                self.show_retained = false;
-                self.subscription.retain_handling = RetainHandling::DoNotSend;
-            }
-            Id::RetainAsPublished => self.subscription.retain_as_published = true,
-            Id::RetainHandling => {
-                self.subscription.retain_handling = retain_handling(&value)?;
-            }
             Id::Latency => self.latency = true,
-            Id::Timeout => self.timeout = Some(timeout(&value)?),
             _ => {}
         }
         Ok(())
@@ -137,13 +126,17 @@ fn ask(job: &Job) -> Result<(), Failure> {
         Some(source) => source.load()?.unwrap_or_default(),
         None => Vec::new(),
     };
-    let deadline = job.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = job
+        .subscribe
+        .timeout
+        .map(|timeout| Instant::now() + timeout);
     let mut requester = Requester {
         job,
         client: Client::connect(&job.connect, deadline)?,
         printer: Printer::new(&job.print, io::stdout().lock()),
         report: QosReport::new(job.connect.qos_report),
         sent: None,
+        unheard: false,
     };
     let result = requester.run(&payload, deadline);
     requester.print_trace()?;
@@ -160,14 +153,19 @@ struct Requester<'a> {
     report: Option<Box<QosReport>>,
     /// When the request was made.
     sent: Option<Instant>,
+    /// The broker has said that nobody is subscribed to the topic of the request.
+    unheard: bool,
 }
 
 impl Requester<'_> {
     fn run(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<(), Failure> {
-        let result = self.exchange(payload, deadline);
+        let result = match self.exchange(payload, deadline) {
+            Err(Failure::TimedOut) if self.sent.is_some() => Err(self.no_response()),
+            result => result,
+        };
         let reason = match &result {
             Ok(_) => ReasonCode::SUCCESS,
-            Err(Failure::TimedOut) => ReasonCode::DISCONNECT_WITH_WILL,
+            Err(Failure::TimedOut | Failure::NoResponse(_)) => ReasonCode::DISCONNECT_WITH_WILL,
             Err(_) => return result.map(|_| ()),
         };
         let properties = &self.job.connect.properties.disconnect;
@@ -204,7 +202,7 @@ impl Requester<'_> {
                 }
                 Event::Connected { .. } => self.client.flows.subscribe(
                     std::slice::from_ref(&response_topic),
-                    job.subscription,
+                    job.subscribe.asked,
                     &job.connect.properties.subscribe,
                 )?,
                 Event::Subscribed { codes, .. } => {
@@ -217,7 +215,7 @@ impl Requester<'_> {
                     self.publish(payload)?;
                 }
                 Event::Message(message) => {
-                    if message.retain && !job.show_retained || response.is_some() {
+                    if message.retain && !job.subscribe.show_retained || response.is_some() {
                         continue;
                     }
                     let Some(sent) = self.sent else {
@@ -240,6 +238,7 @@ impl Requester<'_> {
                     if let Some(report) = &mut self.report {
                         report.acknowledged(packet_id, reason);
                     }
+                    self.unheard |= reason == ReasonCode::NO_MATCHING_SUBSCRIBERS;
                     if reason.is_failure() {
                         let why = sentence(reason.text());
                         return Err(Failure::Other(format!("The request was refused: {why}.")));
@@ -256,14 +255,32 @@ impl Requester<'_> {
         let number = self.client.flows.publish(&Outgoing {
             topic: job.topic.as_deref().unwrap_or_default(),
             payload,
-            qos: job.subscription.qos,
+            qos: job.subscribe.asked.qos,
             retain: false,
             properties: job.connect.properties.publish.properties(),
         })?;
         if let Some(report) = &mut self.report {
-            report.sent(job.subscription.qos, number);
+            report.sent(job.subscribe.asked.qos, number);
         }
         Ok(())
+    }
+
+    /// The request has left, and its time is over.
+    fn no_response(&self) -> Failure {
+        let shown_of = |topic: &Option<String>| shown(topic.as_deref().unwrap_or_default());
+        let (request, response) = (
+            shown_of(&self.job.topic),
+            shown_of(&self.job.response_topic),
+        );
+        Failure::NoResponse(if self.unheard {
+            format!(
+                "The broker says that nobody is subscribed to '{request}'. Who answers has to be there first."
+            )
+        } else {
+            format!(
+                "Is anyone subscribed to '{request}', and does it answer to '{response}'? -W gives it more time."
+            )
+        })
     }
 
     fn print_trace(&mut self) -> io::Result<()> {
@@ -304,8 +321,8 @@ mod tests {
         let properties: Vec<_> = job.connect.properties.publish.iter().collect();
         assert_eq!(properties, [Property::ResponseTopic("answer")]);
         assert_eq!(job.connect.version, Version::V5);
-        assert_eq!(job.subscription.qos, QoS::AtLeastOnce);
-        assert_eq!(job.timeout, Some(Duration::from_secs(3)));
+        assert_eq!(job.subscribe.asked.qos, QoS::AtLeastOnce);
+        assert_eq!(job.subscribe.timeout, Some(Duration::from_secs(3)));
     }
 
     #[test]

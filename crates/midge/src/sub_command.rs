@@ -5,36 +5,33 @@ use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use midge_codec::{
-    Properties, Publish, QoS, ReasonCode, RetainHandling, SubscriptionOptions, topic,
-};
+use midge_codec::{Properties, Publish, QoS, ReasonCode, topic};
 
 use crate::client::Client;
 use crate::client::flows::{Event, Flows, Outgoing};
 use crate::command_line::{self, CommandLine};
-use crate::connect_options::{ConnectOptions, needed, qos};
+use crate::connect_options::{ConnectOptions, needed};
 use crate::content::shown;
 use crate::failure::{Failure, sentence};
 use crate::options::{self, Command, Id, UsageError, Value};
 use crate::printer::{PrintOptions, Printer};
 use crate::qos_report::QosReport;
+use crate::subscribe_options::SubscribeOptions;
 use crate::terminal;
 
 /// The command line, read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Job {
     connect: ConnectOptions,
     print: PrintOptions,
     filters: Vec<String>,
     filters_out: Vec<String>,
     unsubscribe: Vec<String>,
-    subscription: SubscriptionOptions,
-    show_retained: bool,
+    subscribe: SubscribeOptions,
     retained_only: bool,
     remove_retained: bool,
     message_rate: bool,
     count: Option<u64>,
-    timeout: Option<Duration>,
     exit_after_subscribe: bool,
 }
 
@@ -60,26 +57,6 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     command_line::run::<Job>(args, perform, |job| &job.connect)
 }
 
-impl Default for Job {
-    fn default() -> Self {
-        Self {
-            connect: ConnectOptions::default(),
-            print: PrintOptions::default(),
-            filters: Vec::new(),
-            filters_out: Vec::new(),
-            unsubscribe: Vec::new(),
-            subscription: SubscriptionOptions::default(),
-            show_retained: true,
-            retained_only: false,
-            remove_retained: false,
-            message_rate: false,
-            count: None,
-            timeout: None,
-            exit_after_subscribe: false,
-        }
-    }
-}
-
 impl CommandLine for Job {
     type Job = Self;
 
@@ -96,7 +73,7 @@ impl CommandLine for Job {
                 "You must specify a topic to subscribe to (-t) or unsubscribe from (-U).".into(),
             );
         }
-        if !self.show_retained && self.retained_only {
+        if !self.subscribe.show_retained && self.retained_only {
             return Err("Combining '-R' and '--retained-only' makes no sense.".into());
         }
         self.connect = self.connect.finish()?;
@@ -109,6 +86,9 @@ impl CommandLine for Job {
 
     fn take(&mut self, id: Id, value: Value) -> Result<(), UsageError> {
         let Some(value) = self.print.take(id, value)? else {
+            return Ok(());
+        };
+        let Some(value) = self.subscribe.take(id, value)? else {
             return Ok(());
         };
         match id {
@@ -125,15 +105,6 @@ impl CommandLine for Job {
             Id::Unsubscribe => self
                 .unsubscribe
                 .push(filter(value.into_text("-U")?, "unsubscribe")?),
-            Id::QoS => self.subscription.qos = qos(&value)?,
-            Id::RetainedOff => {
-                self.show_retained = false;
-                self.subscription.retain_handling = RetainHandling::DoNotSend;
-            }
-            Id::RetainAsPublished => self.subscription.retain_as_published = true,
-            Id::RetainHandling => {
-                self.subscription.retain_handling = retain_handling(&value)?;
-            }
             Id::RetainedOnly => self.retained_only = true,
             Id::RemoveRetained => self.remove_retained = true,
             Id::MessageRate => self.message_rate = true,
@@ -141,29 +112,10 @@ impl CommandLine for Job {
                 let fault = "Invalid message count \"{}\".";
                 self.count = Some(value.number(1, u64::MAX, fault)?);
             }
-            Id::Timeout => self.timeout = Some(timeout(&value)?),
             Id::ExitAfterSubscribe => self.exit_after_subscribe = true,
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Reads the operand of `-W`.
-pub(crate) fn timeout(value: &Value) -> Result<Duration, UsageError> {
-    let seconds = value.number(1, u32::MAX, "Invalid timeout \"{}\".")?;
-    Ok(Duration::from_secs(u64::from(seconds)))
-}
-
-/// Reads the operand of `--retain-handling`.
-pub(crate) fn retain_handling(value: &Value) -> Result<RetainHandling, UsageError> {
-    match value.lossy().as_str() {
-        "always" => Ok(RetainHandling::Send),
-        "new" => Ok(RetainHandling::SendIfNew),
-        "never" => Ok(RetainHandling::DoNotSend),
-        when => Err(UsageError(format!(
-            "Unknown value '{when}' for --retain-handling."
-        ))),
     }
 }
 
@@ -209,7 +161,7 @@ impl<'a> Subscriber<'a> {
             job,
             printer: Printer::new(&job.print, output),
             report: QosReport::new(job.connect.qos_report),
-            deadline: job.timeout.map(|timeout| now + timeout),
+            deadline: job.subscribe.timeout.map(|timeout| now + timeout),
             printed: 0,
             rate: (0, now + RATE_INTERVAL),
             was_connected: false,
@@ -334,7 +286,7 @@ impl<'a> Subscriber<'a> {
                 self.unanswered = usize::from(!filters.is_empty()) + unsubscribe.len();
                 if !filters.is_empty() {
                     let properties = &connect.properties.subscribe;
-                    flows.subscribe(filters, self.job.subscription, properties)?;
+                    flows.subscribe(filters, self.job.subscribe.asked, properties)?;
                 }
                 for filter in unsubscribe {
                     flows.unsubscribe(filter, &connect.properties.unsubscribe)?;
@@ -395,7 +347,7 @@ impl<'a> Subscriber<'a> {
         if job.retained_only && !message.retain {
             return Ok(Progress::Done);
         }
-        if message.retain && !job.show_retained {
+        if message.retain && !job.subscribe.show_retained {
             return Ok(Progress::More);
         }
         let is_out = |filter: &String| topic::matches(filter, message.topic);

@@ -35,7 +35,7 @@ pub(crate) fn version(name: &str) -> String {
 
 /// Prints the text of `--help`. The Mosquitto tools call that a failure, and so do we by their names.
 pub(crate) fn help(command: &Command) -> ExitCode {
-    let printed = print(&command.help());
+    let printed = print(&command.help_as(&called(command)));
     if is_called_as_mosquitto(command) {
         ExitCode::FAILURE
     } else {

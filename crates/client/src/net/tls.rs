@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use midge_transport::tls::{
-    CertificateInfo, ClientTls, ClientTlsOptions, DefaultTimeProvider, HostCheck, KeyLogger,
-    PemFile, ServerCertificate, TlsVersion,
+    CertificateInfo, ClientTls, ClientTlsOptions, DefaultTimeProvider, FileProblem, HostCheck,
+    KeyLogger, PemFile, ServerCertificate, TlsConfigError, TlsVersion,
 };
 
 #[cfg(feature = "tls-psk")]
@@ -284,7 +284,7 @@ impl TlsOptions {
         let mut cas = Vec::new();
         for ca in &self.cas {
             match ca {
-                Ca::Source(source) => cas.push(files.read(source)?),
+                Ca::Source(source) => cas.push(files.read("ca_file", source)?),
                 Ca::Directory(path) => files.read_directory(path, &mut cas)?,
             }
         }
@@ -296,13 +296,18 @@ impl TlsOptions {
         };
         let mut lists = Vec::new();
         for source in &self.revocation_lists {
-            lists.push(files.read(source)?);
+            lists.push(files.read("revocation_list_file", source)?);
         }
         let identity = match (&self.certificate, &self.key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some((files.read(certificate)?, files.read(key)?)),
+            (Some(certificate), Some(key)) => {
+                Some((files.read(CERTIFICATE, certificate)?, files.read(KEY, key)?))
+            }
             // PEM files often have both.
-            (Some(both), None) => Some((files.read(both)?, files.read(both)?)),
+            (Some(both), None) => Some((
+                files.read(CERTIFICATE, both)?,
+                files.read(CERTIFICATE, both)?,
+            )),
             (None, Some(_)) => {
                 return Err(OptionsError(
                     "there is a client's key without a certificate (certificate_file)".to_owned(),
@@ -310,8 +315,10 @@ impl TlsOptions {
             }
         };
         let key_logger = self.key_logger()?;
-        let cas = texts(&cas);
-        let lists = texts(&lists);
+        let read: Vec<&Text> = (cas.iter().chain(&lists))
+            .chain(identity.iter().flat_map(|(chain, key)| [chain, key]))
+            .collect();
+        let (cas, lists) = (texts(&cas), texts(&lists));
         let protocols = self.protocols();
         let tls = ClientTls::new(&ClientTlsOptions {
             platform_cas: &platform_cas,
@@ -332,7 +339,7 @@ impl TlsOptions {
             key_logger,
             ..ClientTlsOptions::new(&cas, Arc::new(DefaultTimeProvider))
         })
-        .map_err(|error| OptionsError(error.to_string()))?;
+        .map_err(|error| faulty(&error, &read))?;
         Ok(Built {
             tls: Arc::new(tls),
             stamps: files.stamps,
@@ -401,7 +408,7 @@ fn key_logger(path: &Path) -> Result<KeyLogger, OptionsError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     let file = open.open(path).map_err(|error| {
         OptionsError(format!(
-            "cannot write the keys to {}: {error}",
+            "key_log_file: cannot write to {}: {error}",
             path.display()
         ))
     })?;
@@ -411,7 +418,13 @@ fn key_logger(path: &Path) -> Result<KeyLogger, OptionsError> {
     }))
 }
 
+/// What errors call the options that name a certificate and its key.
+const CERTIFICATE: &str = "certificate_file";
+const KEY: &str = "key_file";
+
 struct Text {
+    /// The option that named the file; empty for text that is in the program.
+    option: &'static str,
     name: String,
     bytes: Vec<u8>,
 }
@@ -440,18 +453,22 @@ fn stamp(path: &Path) -> Option<SystemTime> {
 }
 
 impl Files {
-    fn read(&mut self, source: &Source) -> Result<Text, OptionsError> {
+    fn read(&mut self, option: &'static str, source: &Source) -> Result<Text, OptionsError> {
         match source {
             Source::Text(name, bytes) => Ok(Text {
+                option: "",
                 name: (*name).to_owned(),
                 bytes: bytes.clone(),
             }),
             Source::File(path) => {
                 // First, so that what is written meanwhile is noticed.
                 self.stamps.push((path.clone(), stamp(path)));
-                let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
-                let name = path.display().to_string();
-                Ok(Text { name, bytes })
+                let bytes = fs::read(path).map_err(|error| unreadable(option, path, &error))?;
+                Ok(Text {
+                    option,
+                    name: path.display().to_string(),
+                    bytes,
+                })
             }
         }
     }
@@ -459,13 +476,14 @@ impl Files {
     fn read_directory(&mut self, path: &Path, cas: &mut Vec<Text>) -> Result<(), OptionsError> {
         self.stamps.push((path.to_owned(), stamp(path)));
         let before = cas.len();
-        let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+        let option = "ca_directory";
+        let entries = fs::read_dir(path).map_err(|error| unreadable(option, path, &error))?;
         for entry in entries.take(DIRECTORY_FILES_MAX) {
-            let entry = entry.map_err(|error| unreadable(path, &error))?;
+            let entry = entry.map_err(|error| unreadable(option, path, &error))?;
             if !entry.path().is_file() {
                 continue;
             }
-            let text = self.read(&Source::File(entry.path()))?;
+            let text = self.read(option, &Source::File(entry.path()))?;
             // Revocation lists, keys and notes may lie there too.
             const MARK: &[u8] = b"CERTIFICATE-----";
             if text.bytes.windows(MARK.len()).any(|part| part == MARK) {
@@ -474,7 +492,7 @@ impl Files {
         }
         if cas.len() == before {
             return Err(OptionsError(format!(
-                "the directory {} has no file with a CA in it",
+                "{option}: {} has no file with a CA in it",
                 path.display()
             )));
         }
@@ -482,8 +500,30 @@ impl Files {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> OptionsError {
-    OptionsError(format!("cannot read {}: {error}", path.display()))
+fn unreadable(option: &str, path: &Path, error: &std::io::Error) -> OptionsError {
+    OptionsError(format!("{option}: cannot read {}: {error}", path.display()))
+}
+
+/// What is wrong with a file, with the option that named it.
+fn faulty(error: &TlsConfigError, read: &[&Text]) -> OptionsError {
+    let TlsConfigError::File { file, problem, .. } = error else {
+        return OptionsError(error.to_string());
+    };
+    let is_of_key = matches!(
+        problem,
+        FileProblem::NoKey
+            | FileProblem::EncryptedKey
+            | FileProblem::KeyKind(_)
+            | FileProblem::Key(_)
+            | FileProblem::KeyMismatch(_)
+    );
+    let named = |text: &&&Text| *text.name == **file && !text.option.is_empty();
+    // One file may have a certificate and its key.
+    let found = (read.iter().filter(named)).find(|text| !is_of_key || text.option == KEY);
+    match found.or_else(|| read.iter().find(named)) {
+        Some(text) => OptionsError(format!("{}: {error}", text.option)),
+        None => OptionsError(error.to_string()),
+    }
 }
 
 struct Built {

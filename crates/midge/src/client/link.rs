@@ -1,7 +1,7 @@
 //! How the tools reach a broker: what the command line says, given to the client library's dialer.
 
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use midge_client::ConnectionError;
@@ -9,6 +9,7 @@ use midge_client::net::{Connection, Dialer, Server, TlsOptions, TlsVersion};
 
 use crate::connect_options::ConnectOptions;
 use crate::failure::{Failure, without_number};
+use crate::options::Id;
 use crate::srv::{Resolver, Target};
 
 /// How long a broker may take to accept a connection.
@@ -34,9 +35,9 @@ impl Dial {
                 .map_err(|error| Failure::Other(format!("{error}.")))?;
         }
         if let Some(text) = &options.bind_address {
-            let address: IpAddr = text.parse().map_err(|_| {
+            let address = own_address(text).ok_or_else(|| {
                 Failure::Other(format!(
-                    "-A wants an address of this machine, not '{text}'."
+                    "-A wants an address of this machine, or its name, not '{text}'."
                 ))
             })?;
             dialer = dialer.bind_address(address);
@@ -84,8 +85,7 @@ impl Dial {
         let dialer = self.dialer.clone().timeout(left(limit, deadline)?);
         let connection = dialer.dial(server).map_err(|error| match error {
             ConnectionError::Options(why) if self.options.uses_tls() => {
-                let why = in_options(&why.to_string());
-                Failure::Other(format!("Problem setting TLS options: {why}."))
+                bad_tls_options(&why.to_string())
             }
             error => error.into(),
         })?;
@@ -108,6 +108,16 @@ impl Dial {
         }
         server
     }
+}
+
+/// An address, or the first of a host that has some; of both families, that of IPv4.
+fn own_address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let found: Vec<_> = (text, 0).to_socket_addrs().ok()?.collect();
+    let first = found.iter().find(|address| address.is_ipv4());
+    Some(first.or_else(|| found.first())?.ip())
 }
 
 /// The brokers of the domain that the options name, in the order in which they are to be tried.
@@ -202,6 +212,27 @@ impl From<ConnectionError> for Failure {
             ConnectionError::TimedOut => Self::Io(io::ErrorKind::TimedOut.into()),
             _ => Self::Connect(in_options(&error.to_string())),
         }
+    }
+}
+
+/// Options about TLS that cannot be used. The library begins with its own name of the one that names a file.
+fn bad_tls_options(why: &str) -> Failure {
+    const NAMES: [(&str, &str, Id); 5] = [
+        ("ca_file: ", "--cafile", Id::CaFile),
+        ("ca_directory: ", "--capath", Id::CaPath),
+        ("certificate_file: ", "--cert", Id::Certificate),
+        ("key_file: ", "--key", Id::Key),
+        ("key_log_file: ", "--tls-keylog", Id::TlsKeylog),
+    ];
+    let found = NAMES
+        .iter()
+        .find_map(|(name, ours, id)| Some((ours, *id, why.strip_prefix(name)?)));
+    match found {
+        Some((name, option, why)) => Failure::File {
+            option,
+            text: format!("Problem setting TLS options: {name}: {}.", in_options(why)),
+        },
+        None => Failure::Other(format!("Problem setting TLS options: {}.", in_options(why))),
     }
 }
 

@@ -43,9 +43,22 @@ fn the_command_line_counts_more_than_the_options_file() {
 fn an_options_file_that_is_not_there_is_told() {
     let args = vec!["-o".into(), "/nowhere/o".into()];
     let UsageError(text) = settings(args).unwrap_err();
+    let first = text.lines().next();
+    assert_eq!(
+        first,
+        Some("Unable to open options file /nowhere/o: No such file or directory.")
+    );
+}
+
+#[test]
+fn a_fault_in_an_options_file_is_told_with_its_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "# mine\n-h h\n-p x\n").unwrap();
+    let path = file.path().display().to_string();
+    let UsageError(text) = settings(vec!["-o".into(), path.clone().into()]).unwrap_err();
     assert_eq!(
         text,
-        "Unable to open options file /nowhere/o: No such file or directory."
+        format!("Invalid port given: x\nThis is line 3 of {path}.")
     );
 }
 

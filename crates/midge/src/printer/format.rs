@@ -6,7 +6,7 @@ use std::io::Write as _;
 use chrono::{DateTime, Local};
 use midge_codec::{Property, Publish};
 
-use super::{json, property};
+use super::{json, property, zone};
 use crate::options::UsageError;
 
 /// A format, read.
@@ -20,7 +20,7 @@ enum Piece {
     /// Nanoseconds.
     Nanos,
     /// A conversion of strftime.
-    Time(char),
+    Time(u8),
 }
 
 /// What stands for a part of a message.
@@ -44,6 +44,8 @@ struct Layout {
 /// More is a slip of the keyboard.
 const WIDTH_MAX: usize = 65_535;
 const CODES: &[u8] = b"%ACDEFIjJlmPpqRrStUxXfd";
+/// Conversions that strftime and chrono both know, for the same things.
+const TIME_CODES: &[u8] = b"aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%";
 const SEPARATORS: &[u8] = b"!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~ ";
 
 /// The time of one message.
@@ -61,6 +63,17 @@ impl Clock {
             text.clear();
         }
         text
+    }
+
+    /// What one code of strftime stands for.
+    fn conversion(&self, code: u8) -> String {
+        let name = (code == b'Z')
+            .then(|| zone::name(self.0.offset().local_minus_utc()))
+            .flatten();
+        name.map_or_else(
+            || self.text(&format!("%{}", char::from(code))),
+            str::to_owned,
+        )
     }
 
     /// ISO 8601 with microseconds, as JSON has it.
@@ -98,7 +111,7 @@ impl Format {
                         continue;
                     }
                     b'N' => Piece::Nanos,
-                    code => Piece::Time(char::from(code)),
+                    code => Piece::Time(code),
                 },
                 b'\\' => {
                     literal.push(escape(rest.next())?);
@@ -136,8 +149,10 @@ impl Format {
                     let nanos = now.get_or_insert_with(Clock::now).nanos();
                     put(out, format_args!("{nanos:09}"));
                 }
+                // As strftime of the C library has it.
+                Piece::Time(code) if !TIME_CODES.contains(code) => out.extend([b'%', *code]),
                 Piece::Time(code) => {
-                    let text = now.get_or_insert_with(Clock::now).text(&format!("%{code}"));
+                    let text = now.get_or_insert_with(Clock::now).conversion(*code);
                     out.extend_from_slice(text.as_bytes());
                 }
                 Piece::Field(field) => {

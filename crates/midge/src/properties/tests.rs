@@ -28,7 +28,7 @@ fn properties_go_to_their_packets_in_order() {
         "publish user-property b 1",
         "publish user-property a 2",
         "publish message-expiry-interval 7",
-        "CONNECT receive-maximum 3",
+        "CONNECT Receive-Maximum 3",
         "will will-delay-interval 4",
         "subscribe subscription-identifier 268435455",
     ] {
@@ -49,6 +49,27 @@ fn properties_go_to_their_packets_in_order() {
     assert_eq!(will, [Property::WillDelayInterval(4)]);
     let subscribe: Vec<_> = properties.subscribe.iter().collect();
     assert_eq!(subscribe, [Property::SubscriptionIdentifier(268_435_455)]);
+}
+
+#[test]
+fn correlation_data_may_be_any_bytes_and_text_may_not() {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let take = |name: &str| {
+        let words = [
+            "-D".into(),
+            "publish".into(),
+            name.into(),
+            OsString::from_vec(vec![0xFF]),
+        ];
+        let (_, value) = PUB.parse(words).next().unwrap().unwrap();
+        let mut properties = PacketProperties::default();
+        properties.take(value)?;
+        Ok(properties.publish.iter().next() == Some(Property::CorrelationData(&[0xFF])))
+    };
+    assert_eq!(take("correlation-data"), Ok(true));
+    let malformed = UsageError("Malformed UTF-8 in --property argument.".to_owned());
+    assert_eq!(take("content-type"), Err(malformed));
 }
 
 #[test]

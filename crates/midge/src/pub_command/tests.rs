@@ -93,6 +93,8 @@ fn faults_are_told_in_the_words_of_mosquitto_pub() {
         "-i and -I argument cannot be used together.",
     );
     fails("-t a -m x --repeat 0", "--repeat argument must be >0.");
+    // As the original, which repeats no lines.
+    assert!(read("-t a -l --repeat 2").is_ok());
     fails(
         "-t a -m x -M 0",
         "Maximum inflight messages must be greater than 0.",

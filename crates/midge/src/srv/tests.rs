@@ -338,6 +338,113 @@ fn no_packet_makes_the_reader_fall() {
     }
 }
 
+/// The same numbers from the same seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        for (left, by) in [(true, 13), (false, 7), (true, 17)] {
+            self.0 ^= if left { self.0 << by } else { self.0 >> by };
+        }
+        usize::try_from(self.0 % limit.max(1) as u64).unwrap()
+    }
+
+    /// Changes a byte at `from` or behind it, cuts bytes out, puts some in, repeats some, or makes a pointer
+    /// of two.
+    fn mutate(&mut self, bytes: &mut Vec<u8>, from: usize) {
+        const EDGES: [u8; 8] = [0, 1, 0x0C, 0x3F, 0x40, 0x80, 0xC0, 0xFF];
+        let from = from.min(bytes.len() - 1);
+        let at = from + self.below(bytes.len() - from);
+        let end = (at + 1 + self.below(24)).min(bytes.len());
+        match self.below(6) {
+            0 => bytes[at] = EDGES[self.below(EDGES.len())],
+            1 => bytes[at] ^= 1 << self.below(8),
+            2 => drop(bytes.drain(at..end)),
+            3 => {
+                let edge = EDGES[self.below(EDGES.len())];
+                bytes.splice(at..at, [edge; 3]);
+            }
+            4 => {
+                let part = bytes[at..end].to_vec();
+                let to = from + self.below(bytes.len() - from);
+                bytes.splice(to..to, part);
+            }
+            _ if at + 1 < bytes.len() => {
+                let pointer = 0xC000 | u16::try_from(self.below(bytes.len())).unwrap();
+                bytes[at..at + 2].copy_from_slice(&pointer.to_be_bytes());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_mutated_answers_give_good_targets_or_none() {
+    let name = Name::new_unchecked(NAME);
+    let question = answer::question(7, &name).unwrap();
+    let alias = |from: &'static str, to: &'static str| {
+        let data = RData::CNAME(CNAME(Name::new_unchecked(to)));
+        ResourceRecord::new(Name::new_unchecked(from), CLASS::IN, 60, data)
+    };
+    let good = [
+        answer(&question, vec![record(NAME, 0, 0, ".")]),
+        answer(
+            &question,
+            vec![
+                alias(NAME, "x.example.org"),
+                record("x.example.org", 1, 1883, "a.example.org"),
+            ],
+        ),
+        answer(
+            &question,
+            (0..90)
+                .map(|number| record(NAME, number, 1883, "b.example.org"))
+                .collect(),
+        ),
+    ];
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut read = 0;
+    for _ in 0..100_000 {
+        // The long one is slow to read, and only its number of records is of interest.
+        let pick = if random.below(50) == 0 {
+            2
+        } else {
+            random.below(2)
+        };
+        let mut bytes = good[pick].clone();
+        // What answers another question is passed over, so mostly only the records change.
+        let from = if random.below(8) == 0 {
+            0
+        } else {
+            question.len()
+        };
+        for _ in 0..=random.below(4) {
+            random.mutate(&mut bytes, from);
+        }
+        let Some(answer::Reply::Answer(found)) = answer::read(&bytes, 7, &name) else {
+            continue;
+        };
+        read += 1;
+        let answer::Answer::Targets(targets) = found else {
+            continue;
+        };
+        assert!(targets.len() <= 64, "{bytes:02X?}");
+        for target in targets {
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+            assert!(
+                target.port > 0 && target.host.chars().all(is_plain),
+                "{bytes:02X?}"
+            );
+            assert!(
+                !target.host.is_empty() && target.host.len() < 256,
+                "{bytes:02X?}"
+            );
+        }
+    }
+    // The mutations are not so wild that nothing is read.
+    assert!(read > 10_000, "{read}");
+}
+
 #[test]
 fn name_servers_are_read_from_the_lines_that_name_one() {
     let text = "# mine\nsearch example.org\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 \nnameserver\n\

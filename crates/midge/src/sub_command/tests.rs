@@ -1,6 +1,6 @@
 use super::*;
 use crate::command_line::{Request, parse};
-use midge_codec::Version;
+use midge_codec::{RetainHandling, Version};
 
 fn read(line: &str) -> Result<Request<Job>, UsageError> {
     parse::<Job>(line.split_whitespace().map(OsString::from).collect())
@@ -24,12 +24,15 @@ fn options_arrive_where_they_belong() {
     assert_eq!(job.filters, ["a/#", "b/+"]);
     assert_eq!(job.filters_out, ["a/x"]);
     assert_eq!(job.unsubscribe, ["c"]);
-    assert_eq!(job.subscription.qos, QoS::AtLeastOnce);
-    assert_eq!(job.subscription.retain_handling, RetainHandling::DoNotSend);
+    assert_eq!(job.subscribe.asked.qos, QoS::AtLeastOnce);
+    assert_eq!(
+        job.subscribe.asked.retain_handling,
+        RetainHandling::DoNotSend
+    );
     assert!(job.print.show_topic && !job.print.newline);
-    assert!(!job.show_retained && job.exit_after_subscribe);
+    assert!(!job.subscribe.show_retained && job.exit_after_subscribe);
     assert_eq!(job.count, Some(25));
-    assert_eq!(job.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(job.subscribe.timeout, Some(Duration::from_secs(3)));
     assert_eq!(job.connect.version, Version::V3_1);
     assert_eq!(job.connect.receive_maximum, None);
 }

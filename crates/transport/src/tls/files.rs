@@ -254,7 +254,7 @@ impl FileProblem {
             Self::Base64(why) => format!("bad PEM: {why}"),
             Self::EncryptedKey => format!(
                 "the key is encrypted and there is nobody to ask for its password; decrypt it: \
-                 openssl pkey -in {file} -out {file}.plain, readable by the broker alone"
+                 openssl pkey -in {file} -out {file}.plain, readable by its owner alone"
             ),
             Self::KeyKind(label) => format!(
                 "{label} is not supported; RSA from 2048 bits, ECDSA and Ed25519 keys are, in PKCS#8, \

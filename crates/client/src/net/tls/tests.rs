@@ -10,23 +10,46 @@ fn faults_in_files_are_told_with_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let options = TlsOptions::new;
-    fails(options().ca_file(path("none.pem")), "none.pem");
-    fails(options().ca_directory(path("nowhere")), "nowhere");
+    let (none, empty) = (path("none.pem"), path("empty.pem"));
+    fails(options().ca_file(&none), "ca_file: cannot read ");
+    fails(options().ca_file(&none), "none.pem: No such file");
+    fails(
+        options().ca_directory(path("nowhere")),
+        "ca_directory: cannot read ",
+    );
     fails(
         options().ca_directory(directory.path()),
-        "no file with a CA",
+        "has no file with a CA",
     );
-    fs::write(path("empty.pem"), "").unwrap();
-    fails(
-        options().ca_file(path("empty.pem")),
-        "empty.pem: no certificate",
-    );
+    fs::write(&empty, "").unwrap();
+    let named = |option: &str, what: &str| format!("{option}: {}: no {what}", empty.display());
+    fails(options().ca_file(&empty), &named("ca_file", "certificate"));
     fails(options().ca_pem("-----BEGIN CERTIFICATE-----\n"), "the CA");
     let any = || options().danger_accept_any_certificate();
-    let empty = path("empty.pem");
-    fails(any().certificate_files(&empty, &empty), "no certificate");
+    fails(
+        any().certificate_files(&empty, &empty),
+        &named("certificate_file", "certificate"),
+    );
+    let certificate = path("certificate.pem");
+    let made = rcgen::generate_simple_self_signed(["one".to_owned()]).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fails(
+        any().certificate_files(&certificate, &empty),
+        &named("key_file", "private key"),
+    );
+    fails(
+        any().certificate_files(&certificate, &certificate),
+        "key_file: ",
+    );
+    fails(
+        any().certificate_files(&certificate, &none),
+        "key_file: cannot read ",
+    );
     fails(any().ciphers("NO-SUCH-CIPHER"), "NO-SUCH-CIPHER");
-    fails(any().key_log_file(path("no/such/file")), "keys");
+    fails(
+        any().key_log_file(path("no/such/file")),
+        "key_log_file: cannot write to ",
+    );
     let mut key_only = any();
     assert_eq!(key_only.set("key_file", "key.pem"), Ok(true));
     fails(key_only, "without a certificate");

@@ -143,7 +143,7 @@ pub(crate) const PUB: Command = Command {
                 &["--repeat"],
                 "count",
                 "--repeat argument given but no count specified.",
-                "Publishes the message of -m, -f, -n or -s this many times.",
+                "Publishes the message of -m, -f, -n or -s this many times; lines of -l once.",
             ),
             valued(
                 Id::RepeatDelay,
