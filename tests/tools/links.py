@@ -19,7 +19,7 @@ import srv
 from authority import Authority
 from harness import install
 from harness.broker import Broker, find_binary, free_port
-from harness.report import Report, require, require_equal
+from harness.report import Report, Skip, require, require_equal
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DEADLINE = 20
@@ -59,9 +59,9 @@ class Place:
         return ["-h", name, "-p", str(port or self.plain)]
 
 
-def carries(place, words, more_sub=()):
+def carries(place, words, more_sub=(), size=512_000):
     """A message goes out and a retained one comes back, of a size that takes many records and frames."""
-    payload = bytes(range(256)) * 2000
+    payload = bytes(range(256)) * (size // 256)
     sent = midge("pub", *words, "-t", "links/a", "-s", "-r", "-q", "1", given=payload)
     require_equal((sent.returncode, sent.stderr), (0, b""), f"pub {words}")
     got = midge("sub", *words, *more_sub, "-t", "links/a", "-C", "1", "-N", "-q", "1")
@@ -180,6 +180,22 @@ def no_response(place):
         require(lines[1].startswith(text), lines[1])
     told = midge(*asked, "--quiet")
     require_equal((told.returncode, told.stderr), (27, b""), "--quiet")
+
+
+def websocket_mosquitto(place):
+    """The WebSocket of Debian's broker, which starts one only where another listener is before it."""
+    program = install.mosquitto_program("mosquitto")
+    if not program:
+        raise Skip("Debian's package mosquitto is not installed")
+    port = free_port()
+    broker = Broker(program, f"user root\nallow_anonymous true\nlistener {port} 127.0.0.1\nprotocol websockets\n")
+    try:
+        for version in ("311", "5"):
+            # It takes a few KiB of a WebSocket every tenth of a second.
+            carries(place, [*place.host("127.0.0.1", port), "--ws", "-V", version], size=20_480)
+    finally:
+        broker.stop()
+        broker.clean_up()
 
 
 def websocket(place):
@@ -379,7 +395,7 @@ def run_all(report):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(folder)
         try:
-            for test in (tls, tls_refused, bad_files, no_response, reader_gone, websocket, unix_socket, bound, proxy, tokens, bench):
+            for test in (tls, tls_refused, bad_files, no_response, reader_gone, websocket, websocket_mosquitto, unix_socket, bound, proxy, tokens, bench):
                 report.run(f"links {test.__name__}", test, place)
             for test in (srv.brokers, srv.with_tls, srv.faults, srv.dnsmasq):
                 report.run(f"links srv {test.__name__}", test, midge, place)
