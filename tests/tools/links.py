@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -190,6 +191,11 @@ def websocket_mosquitto(place):
     port = free_port()
     broker = Broker(program, f"user root\nallow_anonymous true\nlistener {port} 127.0.0.1\nprotocol websockets\n")
     try:
+        deadline = time.monotonic() + DEADLINE
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", port)):
+                require(time.monotonic() < deadline, f"no WebSocket: {broker.log_tail()}")
+                time.sleep(0.02)
         for version in ("311", "5"):
             # It takes a few KiB of a WebSocket every tenth of a second.
             carries(place, [*place.host("127.0.0.1", port), "--ws", "-V", version], size=20_480)
