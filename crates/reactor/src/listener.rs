@@ -258,7 +258,11 @@ impl Listener {
                     report.state = AcceptState::Exhausted;
                     report.turned_away += 1;
                 }
-                Ok(connection) => accepted.push(connection),
+                Ok(connection) => {
+                    // Some that were in use have been given back meanwhile.
+                    report.state = AcceptState::More;
+                    accepted.push(connection);
+                }
                 Err(error) => match Fault::of(&error) {
                     Fault::NoneWaits => {
                         if report.state == AcceptState::More {

@@ -348,7 +348,8 @@ impl Control {
             Ok(report) => {
                 socket.ready = report.state != AcceptState::Drained;
                 listener.gate.passed(accepting.accepted.len());
-                if report.state == AcceptState::Exhausted
+                let exhausted = report.state == AcceptState::Exhausted;
+                if (exhausted || report.turned_away > 0)
                     && accepting.shortage.note(now, report.turned_away)
                 {
                     self.logger.log(
@@ -356,6 +357,9 @@ impl Control {
                         "Error: Unable to accept new connection, system socket count has been \
                          exceeded. Try increasing \"ulimit -n\" or equivalent.",
                     );
+                }
+                if !exhausted && !accepting.accepted.is_empty() {
+                    accepting.shortage.note_accepted();
                 }
             }
             Err(error) => {
