@@ -1,21 +1,22 @@
 //! The memory of many clients in one process.
 
+use std::any::Any;
 use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
 
 use midge_client::Client;
-use rumqttc::{AsyncClient, Event, Incoming};
 use tokio::task::JoinSet;
 
-use super::{INFLIGHT, Outcome, options_midge, options_rumqttc};
+use super::rumqtt::{first, next};
+use super::{Outcome, options_midge};
 
 /// How many connect at a time: a broker's backlog is no part of this.
 const AT_A_TIME: usize = 50;
 
 /// Each library in a process of its own, connected to the broker at `port`.
 pub(super) fn compare(port: u16, count: usize) -> Outcome<()> {
-    for library in ["midge", "rumqttc"] {
+    for library in ["midge", "rumqttc", "rumqttc-next"] {
         let output = Command::new(env::current_exe()?)
             .args(["clients", library, &port.to_string(), &count.to_string()])
             .stdin(Stdio::null())
@@ -33,35 +34,33 @@ pub(super) fn compare(port: u16, count: usize) -> Outcome<()> {
 /// Connects `count` clients with a subscription each, waits until all have it, and prints what each takes.
 pub(super) async fn hold(library: &str, port: u16, count: usize) -> Outcome<()> {
     let before = resident()?;
-    let mut midge = Vec::new();
-    let mut rumqttc = Vec::new();
-    let mut begun = 0;
-    while begun < count {
-        let group = AT_A_TIME.min(count - begun);
-        match library {
-            "midge" => {
-                let mut joining = JoinSet::new();
-                for number in begun..begun + group {
-                    joining.spawn(connect_midge(port, number));
-                }
-                for result in joining.join_all().await {
-                    midge.push(result.map_err(|error| error.to_string())?);
-                }
-            }
-            _ => {
-                let mut joining = JoinSet::new();
-                for number in begun..begun + group {
-                    joining.spawn(connect_rumqttc(port, number));
-                }
-                for result in joining.join_all().await {
-                    rumqttc.push(result?);
-                }
-            }
-        }
-        begun += group;
-    }
+    let clients = match library {
+        "midge" => hold_all(count, |number| connect_midge(port, number)).await?,
+        "rumqttc" => hold_all(count, |number| first::hold(port, number)).await?,
+        _ => hold_all(count, |number| next::hold(port, number)).await?,
+    };
     println!("{}", (resident()? - before) / count);
+    drop(clients);
     Ok(())
+}
+
+/// Has `count` clients connect, some at a time, and gives them to be kept.
+async fn hold_all<C, F>(count: usize, connect: impl Fn(usize) -> F) -> Outcome<Box<dyn Any>>
+where
+    C: Send + 'static,
+    F: Future<Output = Result<C, String>> + Send + 'static,
+{
+    let mut clients = Vec::new();
+    while clients.len() < count {
+        let mut joining = JoinSet::new();
+        for number in clients.len()..count.min(clients.len() + AT_A_TIME) {
+            joining.spawn(connect(number));
+        }
+        for client in joining.join_all().await {
+            clients.push(client?);
+        }
+    }
+    Ok(Box::new(clients))
 }
 
 async fn connect_midge(
@@ -78,25 +77,6 @@ async fn connect_midge(
         .await
         .map_err(|error| error.to_string())?;
     Ok((client, subscription))
-}
-
-/// The event loop goes on in a task of its own once it has subscribed.
-async fn connect_rumqttc(port: u16, number: usize) -> Result<AsyncClient, String> {
-    let mut options = options_rumqttc(port);
-    options.set_client_id(format!("rumqttc-{number}"));
-    let (client, mut events) = AsyncClient::new(options, INFLIGHT.into());
-    client
-        .subscribe(format!("bench/{number}"), rumqttc::QoS::AtMostOnce)
-        .await
-        .map_err(|error| error.to_string())?;
-    loop {
-        match events.poll().await.map_err(|error| error.to_string())? {
-            Event::Incoming(Incoming::SubAck(_)) => break,
-            _ => {}
-        }
-    }
-    tokio::spawn(async move { while events.poll().await.is_ok() {} });
-    Ok(client)
 }
 
 /// Resident bytes of this process.

@@ -1,5 +1,5 @@
-//! CPU per message of the client library beside rumqttc, paho C and libmosquitto, publishing and receiving,
-//! QoS 0 and 1.
+//! CPU per message of the client library beside rumqttc, its successor rumqttc-next, paho C and libmosquitto,
+//! publishing and receiving, QoS 0 and 1.
 //!
 //! `midge-bench-client <midge> [rounds] [messages]` starts the broker `<midge>` on a free port, then runs each
 //! case in a process of its own, in turn, and prints the medians of the processor time per message with
@@ -8,7 +8,8 @@
 //! are missing (Debian: libpaho-mqtt-dev, libmosquitto-dev) is left out.
 //!
 //! `midge-bench-client <midge> clients [count]` says how much memory clients take, 10,000 of them in one
-//! process, each connected and with a subscription, beside rumqttc's.
+//! process, each connected and with a subscription, beside rumqttc's and
+//! its successor's.
 
 use std::env;
 use std::error::Error;
@@ -21,9 +22,9 @@ use std::thread;
 use std::time::Duration;
 
 use midge_client::{Client, Options, Version};
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet};
 
 mod clients;
+mod rumqtt;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -75,7 +76,7 @@ const CASES: [(&str, Case); 4] = [
     ),
 ];
 
-const LIBRARIES: [&str; 4] = ["midge", "rumqttc", "paho", "mosquitto"];
+const LIBRARIES: [&str; 5] = ["midge", "rumqttc", "rumqttc-next", "paho", "mosquitto"];
 
 /// The C programs, with the library that each is linked with.
 const C_PROGRAMS: [(&str, &str); 2] = [("paho", "paho-mqtt3as"), ("mosquitto", "mosquitto")];
@@ -262,19 +263,21 @@ fn cpu_time() -> Outcome<f64> {
 
 async fn worker(library: &str, case: &str, port: u16, messages: u64) -> Outcome<()> {
     let found = find(case)?;
-    let cost = match (library, found.direction) {
-        ("midge", Direction::Publish) => {
+    let cost = match found.direction {
+        Direction::Publish => {
             let before = cpu_time()?;
-            publish_midge(found, port, messages).await?;
+            match library {
+                "midge" => publish_midge(found, port, messages).await?,
+                "rumqttc" => rumqtt::first::publish(found, port, messages).await?,
+                _ => rumqtt::next::publish(found, port, messages).await?,
+            }
             (cpu_time()? - before) / messages as f64
         }
-        ("midge", Direction::Receive) => receive_midge(case, found, port, messages).await?,
-        ("rumqttc", Direction::Publish) => {
-            let before = cpu_time()?;
-            publish_rumqttc(found, port, messages).await?;
-            (cpu_time()? - before) / messages as f64
-        }
-        _ => receive_rumqttc(case, found, port, messages).await?,
+        Direction::Receive => match library {
+            "midge" => receive_midge(case, found, port, messages).await?,
+            "rumqttc" => rumqtt::first::receive(case, found, port, messages).await?,
+            _ => rumqtt::next::receive(case, found, port, messages).await?,
+        },
     };
     println!("{cost}");
     Ok(())
@@ -340,71 +343,4 @@ async fn receive_midge(name: &str, case: Case, port: u16, messages: u64) -> Outc
         received += 1.0;
     }
     Ok((cpu_time()? - before) / received)
-}
-
-fn qos_rumqttc(case: Case) -> rumqttc::QoS {
-    match case.qos {
-        0 => rumqttc::QoS::AtMostOnce,
-        _ => rumqttc::QoS::AtLeastOnce,
-    }
-}
-
-fn options_rumqttc(port: u16) -> MqttOptions {
-    let mut options = MqttOptions::new(format!("bench-{}", std::process::id()), "127.0.0.1", port);
-    options.set_inflight(INFLIGHT);
-    options
-}
-
-async fn publish_rumqttc(case: Case, port: u16, messages: u64) -> Outcome<()> {
-    let (client, mut events) = AsyncClient::new(options_rumqttc(port), 1000);
-    let publishing = tokio::spawn(async move {
-        let payload = vec![0; PAYLOAD];
-        for _ in 0..messages {
-            let payload = payload.clone();
-            client
-                .publish(TOPIC, qos_rumqttc(case), false, payload)
-                .await?;
-        }
-        client.disconnect().await
-    });
-    let mut acknowledged = 0;
-    loop {
-        match events.poll().await {
-            Ok(Event::Incoming(Packet::PubAck(_))) => acknowledged += 1,
-            Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => break,
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    publishing.await??;
-    // What is missing at the end are the last of a window.
-    let expected = if case.qos == 0 { 0 } else { messages };
-    if acknowledged + u64::from(INFLIGHT) < expected {
-        return Err(format!("{acknowledged} of {expected} acknowledged").into());
-    }
-    Ok(())
-}
-
-async fn receive_rumqttc(name: &str, case: Case, port: u16, messages: u64) -> Outcome<f64> {
-    let (client, mut events) = AsyncClient::new(options_rumqttc(port), 1000);
-    client.subscribe(TOPIC, qos_rumqttc(case)).await?;
-    let mut feeding = None;
-    let mut before = 0.0;
-    let mut received = 0.0;
-    loop {
-        match events.poll().await? {
-            Event::Incoming(Packet::SubAck(_)) => feeding = Some(feed(name, port, messages)?),
-            Event::Incoming(Packet::Publish(publish)) if publish.payload == END => break,
-            Event::Incoming(Packet::Publish(_)) => {
-                if received == 0.0 {
-                    before = cpu_time()?;
-                }
-                received += 1.0;
-            }
-            _ => {}
-        }
-    }
-    let cost = (cpu_time()? - before) / received;
-    drop(feeding);
-    Ok(cost)
 }

@@ -316,7 +316,7 @@ impl Core {
                 .starting
                 .pop_front_if(|(sequence, _)| *sequence <= committed)
         {
-            self.let_go(now, id);
+            self.put_new(now, id, true);
         }
         while let Some(journal) = &mut self.journal
             && let Some((_, id)) = journal

@@ -73,21 +73,18 @@ impl Core {
         if waits && self.record_sent(key, id) {
             return;
         }
-        let (Some(held), Some(link)) = (self.outgoing.last(), &mut self.link) else {
-            return;
-        };
-        put(
-            &mut self.outbound.bytes,
-            &mut link.outbound_aliases,
-            self.options.version,
-            &held.outward(now, Some(id), false),
-        );
-        self.rouse();
+        self.put_new(now, id, false);
     }
 
-    /// Sends a message of QoS 2 whose packet identifier is safe.
-    pub(super) fn let_go(&mut self, now: Time, id: NonZeroU16) {
-        let (Some(held), Some(link)) = (self.outgoing.let_go(id), &mut self.link) else {
+    /// Appends a message of QoS 1 or 2 for the first time: the last of the window, or one that was held until
+    /// its packet identifier was safe.
+    pub(super) fn put_new(&mut self, now: Time, id: NonZeroU16, was_held: bool) {
+        let held = if was_held {
+            self.outgoing.let_go(id)
+        } else {
+            self.outgoing.last()
+        };
+        let (Some(held), Some(link)) = (held, &mut self.link) else {
             return;
         };
         put(

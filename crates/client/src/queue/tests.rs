@@ -178,17 +178,23 @@ fn written(records: &[Record]) -> (String, Vec<u8>, Vec<usize>) {
     (name.to_owned(), bytes, ends)
 }
 
+/// What a queue gives whose only file has these bytes.
+fn opened_with(name: &str, bytes: &[u8]) -> Vec<Restored> {
+    // Thousands of files that are synced would hold up the disk for all other tests.
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    let directory = in_memory.or_else(|_| tempfile::tempdir()).unwrap();
+    std::fs::write(directory.path().join(name), bytes).unwrap();
+    let (_, left) = Queue::open(directory.path(), 1).unwrap();
+    left
+}
+
 #[test]
 fn a_queue_that_is_cut_at_any_byte_has_all_that_was_written_before() {
     let records = a_life();
     let (name, bytes, ends) = written(&records);
     let start = ends[0] - 200;
-    let directory = tempfile::tempdir().unwrap();
     for cut in start..=bytes.len() {
-        let place = directory.path().join(cut.to_string());
-        std::fs::create_dir(&place).unwrap();
-        std::fs::write(place.join(&name), &bytes[..cut]).unwrap();
-        let (_, left) = Queue::open(&place, 1).unwrap();
+        let left = opened_with(&name, &bytes[..cut]);
         let before = ends.iter().filter(|end| **end <= cut).count();
         assert_eq!(left, left_by(&records[..before]), "cut at {cut}");
     }
@@ -202,14 +208,10 @@ fn a_bit_that_flips_costs_one_record_at_most() {
         .chain((0..records.len()).map(Some))
         .map(|lost| left_without(&records, lost))
         .collect();
-    let directory = tempfile::tempdir().unwrap();
     for at in ends[0] - 200..bytes.len() {
-        let place = directory.path().join(at.to_string());
-        std::fs::create_dir(&place).unwrap();
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
-        std::fs::write(place.join(&name), &flipped).unwrap();
-        let (_, left) = Queue::open(&place, 1).unwrap();
+        let left = opened_with(&name, &flipped);
         // The last record may have been under way when the program fell.
         let last = left_by(&records[..records.len() - 1]);
         assert!(
