@@ -88,6 +88,22 @@ def refused(place):
         require("New client connected" not in listeners.log(), "somebody came in")
 
 
+def guesses(place):
+    """Who guesses keys is banned, before the next handshake; a right key is of no use then."""
+    options = f"psk_file {place.keys}\nauth_fail_max 3\nauth_fail_exempt none\n"
+    with tls.Listeners(options, binary=place.broker, psk="psk_hint midge\n") as listeners:
+        port = listeners.ports["psk"]
+        for version in VERSIONS:
+            s_client(port, version)
+        listeners.await_log("New client connected", len(VERSIONS))
+        for _ in range(3):
+            s_client(port, "-tls1_3", key=OTHER_KEY)
+        listeners.await_log("is banned for", 1)
+        for version in VERSIONS:
+            status, text = s_client(port, version)
+            require(status != 0 and "Cipher is (NONE)" in text, text[-300:])
+
+
 def options(place):
     """Versions and ciphers are those of the configuration."""
     with place.listeners(
@@ -368,6 +384,7 @@ TESTS = [
     ("TLS-PSK keys change", changes),
     ("TLS-PSK faulty start", faulty_start),
     ("TLS-PSK hostile", hostile),
+    ("TLS-PSK guesses", guesses),
 ]
 
 
