@@ -136,6 +136,10 @@ def bad_files(place):
         lines = told.stderr.decode().splitlines()
         require(told.returncode == 1 and len(lines) == 2, f"{words}: {told}")
         require(lines[0].startswith(first) and lines[1].startswith(then), f"{words}: {lines}")
+    # Only what others can read is warned of.
+    for words, seen in ((["--cafile", "/nonexistent"], False), (["--unix", "/nonexistent"], False), (["-p", "1"], True)):
+        told = midge("ctrl", *words, "dynsec", "listClients").stderr
+        require_equal(b"without encryption" in told, seen, f"{words}: {told}")
     # As it is in an options file.
     options = place.folder / "options"
     options.write_text(f"# mine\n-h localhost\n-p {place.ports['tls']}\n--cafile /nonexistent\n")

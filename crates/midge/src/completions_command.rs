@@ -12,7 +12,7 @@ mod manual;
 mod shells;
 
 /// Every command that has options, with the name of the program that it stands in for.
-const COMMANDS: &[(&Command, Option<&str>)] = &[
+pub(crate) const COMMANDS: &[(&Command, Option<&str>)] = &[
     (&broker_command::BROKER, Some("mosquitto")),
     (&options::PUB, Some("mosquitto_pub")),
     (&options::SUB, Some("mosquitto_sub")),

@@ -34,7 +34,6 @@ const SYSTEM: u8 = 14;
 const INVALID_ARGUMENTS: &str = "Error: Invalid function arguments provided.";
 
 const WARNING: &str = "\
-Warning: You are running midge ctrl without encryption.
 This means all of the configuration changes you are making are visible on the network, including passwords.
 ";
 
@@ -106,7 +105,9 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let settings = match settings(options) {
         Ok(Read::Settings(settings)) => settings,
         Ok(Read::Help) => return terminal::print(&help()),
-        Ok(Read::Version) => return terminal::print(&terminal::version(command.name)),
+        Ok(Read::Version) => {
+            return terminal::print(&terminal::version(&terminal::called(command)));
+        }
         Err(error) => return terminal::conclude(command, false, &Failure::Usage(error)),
     };
     let words: Result<Vec<String>, _> = words.into_iter().map(OsString::into_string).collect();
@@ -196,9 +197,13 @@ fn prepared(module: Module, command: &str, args: &[String]) -> Result<String, Ou
 }
 
 fn online(mut settings: Settings, module: Module, request: &str) -> ExitCode {
-    let quiet = settings.connect.quiet;
-    if !quiet {
-        terminal::complain(WARNING);
+    let connect = &settings.connect;
+    // A Unix socket is no network.
+    if !connect.quiet && !connect.uses_tls() && connect.unix.is_none() {
+        let name = terminal::called(&options::CTRL);
+        terminal::complain(&format!(
+            "Warning: You are running {name} without encryption.\n{WARNING}"
+        ));
     }
     let answer = ask_password(&mut settings.connect).and_then(|()| {
         let mut link = Link::connect(&settings.connect, settings.qos)?;

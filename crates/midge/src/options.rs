@@ -340,7 +340,12 @@ impl Command {
 
     /// The text of `--help`, for who called the command by `name`.
     pub(crate) fn help_as(&self, name: &str) -> String {
-        let mut text = format!("{}\n\nUsage: {name} {}\n", self.about, self.usage);
+        let mut text = String::new();
+        fold(self.about, "", &mut text);
+        text.push('\n');
+        for line in format!("Usage: {name} {}", self.usage.replace(self.name, name)).lines() {
+            fold(line, USAGE_INDENT, &mut text);
+        }
         if !self.examples.is_empty() {
             text.push_str("\nExamples:\n");
             for (line, what) in self.examples {
@@ -379,8 +384,32 @@ impl Opt {
     }
 }
 
+/// The width of a screen that everybody has.
+const LINE: usize = 100;
+/// What stands before the second line of a usage.
+const USAGE_INDENT: &str = "           ";
 const LEFT_COLUMN: usize = 30;
 const RIGHT_COLUMN: usize = 60;
+
+/// Appends a line, cut at spaces where it is too long; `indent` stands before the further ones.
+fn fold(line: &str, indent: &str, text: &mut String) {
+    let mut rest = line;
+    let mut room = LINE;
+    while rest.len() > room {
+        let fits = rest.char_indices().take_while(|(at, _)| *at <= room);
+        let space = fits.filter(|(_, letter)| *letter == ' ').last();
+        // Without a space it is longer than the screen.
+        let Some((at, _)) = space.filter(|(at, _)| *at > 0) else {
+            break;
+        };
+        let (line, more) = rest.split_at(at);
+        let _ = writeln!(text, "{line}");
+        text.push_str(indent);
+        room = LINE - indent.len();
+        rest = more.trim_start();
+    }
+    let _ = writeln!(text, "{rest}");
+}
 
 /// Appends `help` as a column.
 fn wrap(help: &str, text: &mut String) {

@@ -233,7 +233,7 @@ mod tests {
             ]
         );
         let file = OptionsFile {
-            path: "/home/ann/.config/mosquitto_pub".into(),
+            path: "conf/mosquitto_pub".into(),
             lines: found,
         };
         let (place, option) = file.options(&PUB).next().unwrap();
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(
             text,
             "-h argument given but no host specified.\n\
-             This is line 1 of /home/ann/.config/mosquitto_pub."
+             This is line 1 of conf/mosquitto_pub."
         );
     }
 

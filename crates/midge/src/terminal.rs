@@ -103,16 +103,18 @@ pub(crate) fn conclude(command: &Command, quiet: bool, failure: &Failure) -> Exi
         // As the Mosquitto tools: --quiet is about the connection, not about the command line.
         Failure::Usage(error) => {
             complain(&failure.to_string());
+            let has = |id| command.all_options().any(|option| option.id == id);
             // Where words without an option would go, in other people's tools.
             let is_bare_word = error
                 .0
                 .strip_prefix("Unknown option '")
                 .is_some_and(|word| !word.starts_with('-'));
-            if is_bare_word
-                && !is_called_as_mosquitto(command)
-                && command.all_options().any(|option| option.id == Id::Topic)
-            {
-                complain("Topics go behind -t, messages behind -m.");
+            if is_bare_word && !is_called_as_mosquitto(command) && has(Id::Topic) {
+                complain(if has(Id::Message) {
+                    "Topics go behind -t, messages behind -m."
+                } else {
+                    "Topics go behind -t."
+                });
             }
             complain(&format!("\n{hint}"));
         }

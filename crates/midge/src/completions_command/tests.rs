@@ -37,6 +37,70 @@ fn no_line_of_a_page_is_a_request_by_accident() {
 }
 
 #[test]
+fn fish_understands_its_completions() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), shells::fish(COMMANDS)).unwrap();
+    let script = format!(
+        "source {}; for line in 'midge sub --tls-version t' 'midge be' 'midge bench fan-in --pub' \
+         'mosquitto_rr --lat' 'midge check '; complete -C $line; end",
+        file.path().display()
+    );
+    let mut fish = std::process::Command::new("fish");
+    let Ok(output) = fish.args(["--no-config", "-c", &script]).output() else {
+        // A system without fish needs none.
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    let expected = [
+        "tlsv1.2",
+        "tlsv1.3",
+        "bench",
+        "--publishers",
+        "--latency",
+        "acl",
+        "passwords",
+    ];
+    assert_eq!(words, expected);
+}
+
+#[test]
+fn zsh_understands_its_completions() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), shells::zsh(COMMANDS)).unwrap();
+    // What the completion system of zsh brings, as far as it is asked.
+    let script = format!(
+        "compadd() {{ shift; print -r -- $@ }}\n_arguments() {{ print -r -- ${{(M)@:#*$look*}} }}\ncompdef() {{ }}\n\
+         service=midge; words=(midge check ''); CURRENT=3; source {0}\n\
+         look=tls-alpn; words=(midge sub --tls-a); CURRENT=3; source {0}\n\
+         look=latency; service=mosquitto_rr; words=(mosquitto_rr --lat); CURRENT=2; source {0}\n",
+        file.path().display()
+    );
+    let Ok(output) = std::process::Command::new("zsh")
+        .args(["-f", "-c", &script])
+        .output()
+    else {
+        // A system without zsh needs none.
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    let [check, sub, rr] = lines.as_slice() else {
+        panic!("{text}");
+    };
+    assert_eq!(*check, "acl passwords");
+    assert!(
+        sub.contains("--tls-alpn") && rr.contains("--latency"),
+        "{text}"
+    );
+}
+
+#[test]
 fn bash_understands_its_completions() {
     let mut bash = std::process::Command::new("bash");
     let script = format!(

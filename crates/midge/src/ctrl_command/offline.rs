@@ -33,16 +33,9 @@ pub(super) fn init(args: &[String]) -> Outcome {
     if fs::symlink_metadata(path).is_ok() {
         return already_there(path);
     }
-    let password = match password {
-        Some(password) => password,
-        None => match prompt::read_new_password(user_name) {
-            Ok(NewPassword::Given(password)) => password,
-            Ok(NewPassword::Empty) => return Outcome::fault("Error: Empty password.".into(), 1),
-            Ok(NewPassword::Different) => {
-                return Outcome::fault("Error: Passwords do not match.".into(), 1);
-            }
-            Err(error) => return Outcome::fault(format!("Error: {}.", plain(&error)), 1),
-        },
+    let password = match given_or_typed(password, user_name) {
+        Ok(password) => password,
+        Err(outcome) => return outcome,
     };
     let mut fault = None;
     let mut random = |bytes: &mut [u8]| fault = getrandom::fill(bytes).err();
@@ -113,16 +106,9 @@ pub(super) fn set_password(path: &Path, args: &[String]) -> Outcome {
         [user_name, password] => (*user_name, Some((*password).clone())),
         _ => return Outcome::fault(INVALID_ARGUMENTS.into(), 3),
     };
-    let password = match password {
-        Some(password) => password,
-        None => match prompt::read_new_password(user_name) {
-            Ok(NewPassword::Given(password)) => password,
-            Ok(NewPassword::Empty) => return Outcome::fault("Error: Empty password.".into(), 1),
-            Ok(NewPassword::Different) => {
-                return Outcome::fault("Error: Passwords do not match.".into(), 1);
-            }
-            Err(error) => return Outcome::fault(format!("Error: {}.", plain(&error)), 1),
-        },
+    let password = match given_or_typed(password, user_name) {
+        Ok(password) => password,
+        Err(outcome) => return outcome,
     };
     match change_password(path, user_name, &password, iterations) {
         Ok(()) => Outcome::printed(String::new()),
@@ -150,4 +136,18 @@ fn change_password(
             Ok((text.into_bytes(), ()))
         },
     )
+}
+
+/// The password of the command line, or else what is typed.
+fn given_or_typed(password: Option<String>, user_name: &str) -> Result<String, Outcome> {
+    if let Some(password) = password {
+        return Ok(password);
+    }
+    let why = match prompt::read_new_password(user_name) {
+        Ok(NewPassword::Given(password)) => return Ok(password),
+        Ok(NewPassword::Empty) => "Empty password".to_owned(),
+        Ok(NewPassword::Different) => "Passwords do not match".to_owned(),
+        Err(error) => plain(&error),
+    };
+    Err(Outcome::fault(format!("Error: {why}."), 1))
 }

@@ -36,16 +36,7 @@ pub(crate) const fn valued(
     missing: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: Some(Operand {
-            name,
-            missing,
-            values: Values::Any,
-        }),
-        help,
-    }
+    with_operand(id, names, (name, Values::Any), missing, help)
 }
 
 /// An option whose value is one of `values`, or another spelling of one.
@@ -56,16 +47,7 @@ pub(crate) const fn chosen(
     missing: &'static str,
     help: &'static str,
 ) -> Opt {
-    Opt {
-        id,
-        names,
-        operand: Some(Operand {
-            name,
-            missing,
-            values: Values::Of(values),
-        }),
-        help,
-    }
+    with_operand(id, names, (name, Values::Of(values)), missing, help)
 }
 
 /// An option whose value is the path of a file.
@@ -76,14 +58,25 @@ pub(crate) const fn file(
     missing: &'static str,
     help: &'static str,
 ) -> Opt {
+    with_operand(id, names, (name, Values::Files), missing, help)
+}
+
+const fn with_operand(
+    id: Id,
+    names: &'static [&'static str],
+    (name, values): (&'static str, Values),
+    missing: &'static str,
+    help: &'static str,
+) -> Opt {
+    let operand = Some(Operand {
+        name,
+        missing,
+        values,
+    });
     Opt {
         id,
         names,
-        operand: Some(Operand {
-            name,
-            missing,
-            values: Values::Files,
-        }),
+        operand,
         help,
     }
 }
