@@ -97,8 +97,6 @@ pub(crate) struct Core {
     /// A CONNECT went out whose answer did not come: if the broker began a new session then, it will take that
     /// for ours.
     doubts_session: bool,
-    /// That may have been so since the broker last said that it began one.
-    doubts_received: bool,
     /// The client id in use; the broker's, once it has chosen.
     client_id: String,
     /// The refusal that the last attempt met, while it may be the credentials' fault.
@@ -234,7 +232,6 @@ impl Core {
             fail_fast: false,
             was_connected: false,
             doubts_session: false,
-            doubts_received: false,
             client_id,
             refused: None,
             link: None,

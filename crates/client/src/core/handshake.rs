@@ -237,9 +237,7 @@ impl Core {
         // 3.1 does not say whether there was a session; then both sides are asked to go on as if.
         let unknown = version == Version::V3_1 && !self.options.clean_start;
         let doubts = mem::take(&mut self.doubts_session) && session_present;
-        self.doubts_received |= doubts;
         if !session_present && !unknown {
-            self.doubts_received = false;
             self.session_lost();
         }
         if !session_present || doubts {

@@ -341,8 +341,6 @@ impl Core {
         }
         match self.incoming.get_mut(id) {
             None => return false,
-            // A broker that knew of the old one would set DUP [MQTT5-3.3.1-1].
-            Some(_) if self.doubts_received && !publish.dup => return false,
             Some(Received::Recorded) => {
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
                 self.answer(Packet::Ack(AckKind::PubRec, ack));
