@@ -100,20 +100,23 @@ fn a_queue_is_one_programs_at_a_time() {
     assert!(Queue::open(directory.path(), 1).is_ok());
 }
 
-#[test]
-fn what_expires_while_no_program_runs_is_expired() {
+/// How long a message has left to live that was written when the wall clock said `written`.
+fn life_left(dated: Kept, written: u64) -> Option<Duration> {
     let mut batch = Batch::new(Purpose::Ordinary);
-    let mut dated = kept("x");
-    dated.expires_in = Some(Duration::from_secs(5));
-    let record = Record::Message(1, Box::new(dated));
-    format::put(&record, &mut batch, 1000).unwrap();
+    format::put(&Record::Message(1, Box::new(dated)), &mut batch, written).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (mut queue, _) = Queue::open(directory.path(), 1).unwrap();
     queue.commit(Work::Append(batch)).unwrap().outcome.unwrap();
     drop(queue);
     let (_, left) = Queue::open(directory.path(), 1).unwrap();
-    let left = left[0].message.as_ref().unwrap();
-    assert_eq!(left.expires_in, Some(Duration::ZERO));
+    left[0].message.as_ref().unwrap().expires_in
+}
+
+#[test]
+fn what_expires_while_no_program_runs_is_expired() {
+    let mut dated = kept("x");
+    dated.expires_in = Some(Duration::from_secs(5));
+    assert_eq!(life_left(dated, 1000), Some(Duration::ZERO));
 }
 
 #[test]
@@ -123,16 +126,8 @@ fn a_clock_that_was_set_back_lengthens_no_life() {
     if let Some(properties) = &mut dated.properties {
         properties.expiry = Some(Duration::from_secs(60));
     }
-    let mut batch = Batch::new(Purpose::Ordinary);
     let later = wall_clock() + 1_000_000_000;
-    format::put(&Record::Message(1, Box::new(dated)), &mut batch, later).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let (mut queue, _) = Queue::open(directory.path(), 1).unwrap();
-    queue.commit(Work::Append(batch)).unwrap().outcome.unwrap();
-    drop(queue);
-    let (_, left) = Queue::open(directory.path(), 1).unwrap();
-    let left = left[0].message.as_ref().unwrap();
-    assert_eq!(left.expires_in, Some(Duration::from_secs(60)));
+    assert_eq!(life_left(dated, later), Some(Duration::from_secs(60)));
 }
 
 /// Every kind of record, in an order in which a client writes them.
