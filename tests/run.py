@@ -42,7 +42,7 @@ GROUPS = {
     "python": (install.python, lambda: [str(install.venv_python(ROOT)), program("python/main.py")], 900),
     "node": (install.node, lambda: ["node", program("node/main.mjs"), str(install.node_folder(ROOT))], 600),
     "debian": (install.debian, lambda: [sys.executable, program("debian/main.py")], 600),
-    "tools": (install.debian, lambda: [sys.executable, program("tools/main.py")], 600),
+    "tools": (install.tools, lambda: [sys.executable, program("tools/main.py")], 600),
     "top": (None, lambda: [sys.executable, program("tools/top.py")], 300),
     "dynsec": (None, lambda: [sys.executable, program("debian/dynsec.py")], 300),
     "oauth": (

@@ -105,6 +105,15 @@ def mosquitto_program(name):
     return _program(name)
 
 
+def tools(root):
+    """Debian's tools; and a name server and the shells whose completions are tried, also by tests in Rust,
+    without which these are left out."""
+    dnsmasq()
+    for shell in ("fish", "zsh"):
+        debian_tool(shell, shell)
+    return debian(root)
+
+
 def dnsmasq():
     """A name server of Debian; its package has the program and starts no service."""
     if dnsmasq_program():

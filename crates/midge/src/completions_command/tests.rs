@@ -47,7 +47,7 @@ fn fish_understands_its_completions() {
     );
     let mut fish = std::process::Command::new("fish");
     let Ok(output) = fish.args(["--no-config", "-c", &script]).output() else {
-        // A system without fish needs none.
+        println!("left out: there is no fish");
         return;
     };
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -84,7 +84,7 @@ fn zsh_understands_its_completions() {
         .args(["-f", "-c", &script])
         .output()
     else {
-        // A system without zsh needs none.
+        println!("left out: there is no zsh");
         return;
     };
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
